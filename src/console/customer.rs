@@ -15,7 +15,7 @@ use super::page::{Frame, PageResult, Section, page};
 use super::visitor::Visitor;
 use super::words::TimeText;
 use crate::event::Version;
-use crate::ops::operate::{CustomerName, CustomerView, Operations};
+use crate::ops::operate::{CustomerName, CustomerView, Operations, no_entry};
 use crate::outbox::{FieldOrigin, IdentityLink};
 use crate::time::Timestamp;
 
@@ -35,6 +35,8 @@ struct FoundCustomer {
     customer: CustomerText,
     links: Vec<LinkText>,
     waits: Vec<WaitText>,
+    /// Says that nothing waits, if no lane of the customer waits.
+    idle: String,
     origins: Vec<OriginText>,
     reassertion: Option<TimeText>,
     rows: Vec<EntryText>,
@@ -108,8 +110,9 @@ impl FoundCustomer {
             waits: view
                 .waits
                 .iter()
-                .map(|wait| WaitText::of(wait, hold, now))
+                .map(|wait| WaitText::of(wait, &view.stopped, hold, now))
                 .collect(),
+            idle: no_entry(&view.stopped),
             origins: origins(&view.delivered, now),
             reassertion,
             rows: view

@@ -2,7 +2,8 @@
 
 use super::entry_row::CustomerText;
 use super::words::{TimeText, counted, span_text};
-use crate::outbox::{LaneKey, LaneWait};
+use crate::ops::operate::next_request;
+use crate::outbox::{LaneWait, State};
 use crate::time::Timestamp;
 
 /// What a lane of a customer waits for.
@@ -14,11 +15,18 @@ pub(super) struct WaitText {
 }
 
 impl WaitText {
-    /// `hold` is the reason why the bridge sends no request at present.
-    pub(super) fn of(wait: &LaneWait, hold: Option<&str>, now: Timestamp) -> Self {
+    /// `stopped` has the numbers of the customer's entries that wait for an operator. `hold` is the reason why the bridge
+    /// sends no request at present.
+    pub(super) fn of(
+        wait: &LaneWait,
+        stopped: &[(State, usize)],
+        hold: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
         let failures = wait.trials.failures;
         let tried = wait.trials.tried_at.filter(|_| failures > 0);
-        let mut sentences = vec![next(wait, hold, now)];
+        let due = |at| TimeText::of(at, now).relative;
+        let mut sentences = vec![next_request(wait, stopped, hold, now, due)];
         sentences.extend(tried.map(|at| {
             let requests = counted(failures.into(), ["request", "requests"]);
             let at = TimeText::of(at, now).relative;
@@ -41,25 +49,11 @@ impl WaitText {
     }
 }
 
-fn next(wait: &LaneWait, hold: Option<&str>, now: Timestamp) -> String {
-    let request = match wait.key {
-        LaneKey::Imprint(_) => "The next request",
-        LaneKey::Partner(_) => "The search for Imprint's id of the customer",
-    };
-    match (wait.due, hold) {
-        (None, _) => "No entry waits.".to_owned(),
-        // The time at which the request was due says nothing while the bridge sends none.
-        (Some(_), Some(hold)) => format!("{request} waits: {hold}."),
-        (Some(due), None) if due <= now => format!("{request} is due now."),
-        (Some(due), None) => format!("{request} is due {}.", TimeText::of(due, now).relative),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::imprint::{ImprintId, PartnerCustomerId};
-    use crate::outbox::{Absence, KeyMark, Trials, Unproven};
+    use crate::outbox::{Absence, KeyMark, LaneKey, Trials, Unproven};
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -67,16 +61,33 @@ mod tests {
         Timestamp::from_millis(NOW.as_millis() + seconds * 1_000)
     }
 
-    /// FAULTS N894: an operator sees why the bridge sends nothing for a customer.
-    #[test]
-    fn a_lane_says_when_and_why_it_waits() {
-        let idle = LaneWait {
+    fn idle() -> LaneWait {
+        LaneWait {
             key: LaneKey::Imprint(ImprintId::parse("c-1").unwrap()),
             due: None,
             trials: Trials::default(),
             unproven: Unproven::default(),
-        };
-        let said = |wait: &LaneWait| WaitText::of(wait, None, NOW).sentences.join(" ");
+        }
+    }
+
+    /// FAULTS N1498
+    #[test]
+    fn a_lane_without_a_waiting_entry_names_the_entries_for_an_operator() {
+        let stopped = [(State::Parked, 1), (State::Held, 2)];
+        let said = WaitText::of(&idle(), &stopped, None, NOW).sentences;
+        assert_eq!(
+            said,
+            [
+                "No entry waits for delivery, but 1 entry is parked, 2 entries are held, and an operator must decide."
+            ]
+        );
+    }
+
+    /// FAULTS N894: an operator sees why the bridge sends nothing for a customer.
+    #[test]
+    fn a_lane_says_when_and_why_it_waits() {
+        let idle = idle();
+        let said = |wait: &LaneWait| WaitText::of(wait, &[], None, NOW).sentences.join(" ");
         assert_eq!(said(&idle), "No entry waits.");
         let failing = LaneWait {
             due: Some(at(40)),
@@ -95,7 +106,12 @@ mod tests {
             said(&failing),
             "The next request is due in 40 s. Since Imprint last applied an update, 2 requests failed, the last one 5 s ago. For 5 min, nothing has shown whether this customer or Imprint as a whole is the cause."
         );
-        let held = WaitText::of(&failing, Some("sending is paused since 22:00:00 UTC"), NOW);
+        let held = WaitText::of(
+            &failing,
+            &[],
+            Some("sending is paused since 22:00:00 UTC"),
+            NOW,
+        );
         assert_eq!(
             held.sentences[0],
             "The next request waits: sending is paused since 22:00:00 UTC."

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::cause::{CauseClause, cause, connection_cause};
 use super::full_disk::FullDisk;
 use super::key_change::{RefusedKey, is_key_refused};
 use super::mass_change::PageLink;
@@ -11,7 +10,9 @@ use super::problem_clause::Problem;
 use super::refusing::{RefusedSource, refusing};
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
-use crate::ops::operate::{CaseList, DestinationView, HeldSource, SecretFileView};
+use crate::ops::operate::{
+    CaseList, CauseClause, DestinationView, HeldSource, SecretFileView, cause, connection_cause,
+};
 use crate::time::Timestamp;
 
 /// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::Console;
 use super::full_disk::FullDisk;
-use super::hold::hold;
 use super::page::{Frame, Section};
 use super::refusing::RefusedSource;
 use super::reloads::changed_at;
 use super::secret_text::{is_wrong_secret, wrong_secret};
 use super::sentence::{LastRefusal, ModeChange, Situation, sentence};
 use super::visitor::Visitor;
+use super::words::TimeText;
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
 use crate::metrics::MetricsSnapshot;
-use crate::ops::operate::{CaseList, Operations, Operator, ReloadView};
+use crate::ops::operate::{CaseList, Hold, Operations, Operator, ReloadView};
 use crate::time::Timestamp;
 
 /// For this time after the bridge has refused a request, the overview shows the refusals of the source.
@@ -50,7 +50,10 @@ impl Console {
         let situation = situation.await;
         let frame = Frame::new(visitor, self, section, situation.now);
         let frame = frame.with_state_line(&sentence(&situation));
-        (frame, hold(&situation))
+        let changed_at = situation.mode_change.as_ref().map(|change| change.at);
+        let hold = Hold::of(&situation.destination, changed_at);
+        let hold = hold.map(|hold| hold.text(|at| TimeText::since(at, situation.now)));
+        (frame, hold)
     }
 
     /// Returns everything that the sentence about the bridge depends on.

@@ -776,6 +776,36 @@ fn the_command_line_shows_cases_and_the_origin_of_a_value() {
     assert_eq!(app.run("customer", &["--customer", "nobody"]).code, 2);
 }
 
+/// FAULTS N1498: the command line and the console say why a customer's entry is not sent: an operator has paused the delivery,
+/// or an operator must decide.
+#[test]
+fn the_customer_says_why_nothing_is_sent() {
+    let app = OperatedApp::start("");
+    let entry = app.park(&email("bad", "c1", 1), "c1");
+    let said = "No entry waits for delivery, but 1 entry is parked, and an operator must decide";
+    let shown = app.run("customer", &["--customer", "c1"]).stdout;
+    assert!(shown.contains(said), "{shown}");
+    let pause = json!({"mode": "paused", "reason": "a test"});
+    app.post("/destination", &pause);
+    app.0.accept(&email("good", "c1", 2));
+    let shown = app.run("customer", &["--customer", "c1"]).stdout;
+    assert!(
+        shown.contains("The next request waits: sending is paused since 20"),
+        "{shown}"
+    );
+    let json = app.run("customer", &["--customer", "c1", "--json"]).stdout;
+    let view: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["hold"]["reason"], "sending is paused", "{view}");
+    assert_eq!(view["stopped"], json!({"parked": 1}), "{view}");
+    assert!(!shown.contains(" is due "), "{shown}");
+    app.post("/destination", &json!({"mode": "open"}));
+    app.0.wait_until("good", "delivered");
+    let discard = ["--reason", "a test", &entry.to_string()];
+    assert_eq!(app.run("discard", &discard).code, 0);
+    let shown = app.run("customer", &["--customer", "c1"]).stdout;
+    assert!(shown.contains("No entry waits\n"), "{shown}");
+}
+
 /// FAULTS N896: the metrics show the time of the latest backup, also after a restart.
 #[test]
 fn the_time_of_the_latest_backup_is_kept() {

@@ -76,11 +76,8 @@ fn delivered(answer: &Value) -> Vec<String> {
 }
 
 fn wait(wait: &Value) -> String {
-    let due = at(wait, "due_at");
-    let mut line = match due.is_null() {
-        true => "no entry waits".to_owned(),
-        false => format!("the next request is due at {}", text(due)),
-    };
+    let next = text(at(wait, "next"));
+    let mut line = next.trim_end_matches('.').to_owned();
     let failures = at(wait, "failures").as_u64().unwrap_or_default();
     if failures > 0 {
         let tried = text(at(wait, "tried_at"));

@@ -10,7 +10,8 @@ use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    CustomerExport, CustomerName, CustomerView, ErasureReport, ExportPage, Operator, ResetFields,
+    CustomerExport, CustomerName, CustomerView, ErasureReport, ExportPage, Hold, Operator,
+    ResetFields, next_request,
 };
 use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaneWait, LaterEvents};
 use crate::time::Timestamp;
@@ -136,7 +137,8 @@ pub(super) async fn show(
 ) -> ApiResult {
     let body: CustomerShowBody = parse_body(&body)?;
     let view = operations.customer(&operator, body.of.name()?).await?;
-    json_response(&view_json(&view))
+    let hold = operations.hold(&operator).await?;
+    json_response(&view_json(&view, hold.as_ref(), operations.clock.now()))
 }
 
 /// The request body of an erasure.
@@ -200,24 +202,39 @@ fn export_json(exported: CustomerExport) -> Value {
     })
 }
 
-fn view_json(view: &CustomerView) -> Value {
+fn view_json(view: &CustomerView, hold: Option<&Hold>, now: Timestamp) -> Value {
+    let hold_text = hold.map(|hold| hold.text(Timestamp::to_rfc3339));
+    let wait = |wait: &LaneWait| {
+        let due = |at: Timestamp| format!("at {}", at.to_rfc3339());
+        let next = next_request(wait, &view.stopped, hold_text.as_deref(), now, due);
+        wait_json(wait, &next)
+    };
+    let stopped = view.stopped.iter();
+    let stopped = stopped.map(|(state, count)| (state.as_str().to_owned(), json!(count)));
     json!({
         "known": view.is_known,
         "id": key_json(&view.key),
         "links": view.links.iter().map(link_json).collect::<Vec<_>>(),
         "delivered": view.delivered.iter().map(origin_json).collect::<Vec<_>>(),
-        "waits": view.waits.iter().map(wait_json).collect::<Vec<_>>(),
+        "waits": view.waits.iter().map(wait).collect::<Vec<_>>(),
+        "stopped": Value::Object(stopped.collect()),
+        "hold": hold.map(|hold| json!({
+            "reason": hold.reason,
+            "since": hold.since.map(Timestamp::to_rfc3339),
+            "until": hold.until.map(Timestamp::to_rfc3339),
+        })),
         "reassert_at": view.reassert_at.map(Timestamp::to_rfc3339),
         "entries": view.entries.iter().map(summary_json).collect::<Vec<_>>(),
         "more": view.has_more,
     })
 }
 
-/// Describes what a lane waits for. `due_at` is null if no request is necessary.
-fn wait_json(wait: &LaneWait) -> Value {
+/// Describes what a lane waits for. `due_at` is null if no request is necessary. `next` says it in a sentence.
+fn wait_json(wait: &LaneWait, next: &str) -> Value {
     let absence = wait.unproven.absence;
     json!({
         "id": key_json(&wait.key),
+        "next": next,
         "due_at": wait.due.map(Timestamp::to_rfc3339),
         "failures": wait.trials.failures,
         "tried_at": wait.trials.tried_at.map(Timestamp::to_rfc3339),

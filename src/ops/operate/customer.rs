@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::entries::{content, field_views};
+use super::hold::{Hold, STOPPED_MAX};
+use super::replay::REPLAYED_STATES;
 use super::selection::Reason;
 use super::{EntryView, Error, FieldView, Operations, Operator, Role};
+use crate::dispatch::destination::OperatorMode;
 use crate::event::Visibility;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
@@ -47,6 +50,8 @@ pub struct CustomerView {
     pub delivered: Vec<FieldOrigin>,
     /// The time when dispatch sends delivered values again, because an older request possibly overwrites them.
     pub reassert_at: Option<Timestamp>,
+    /// The numbers of the customer's entries that wait for an operator, by state.
+    pub stopped: Vec<(State, usize)>,
     /// The newest entries of the customer.
     pub entries: Vec<EntrySummary>,
     /// True if the customer has more entries.
@@ -115,6 +120,7 @@ impl Operations {
         Ok(CustomerView {
             is_known: is_known(&customer),
             delivered: self.outbox.origins(customer.key.clone()).await?,
+            stopped: self.stopped(&customer).await?,
             entries: page.entries.into_iter().filter(is_own).collect(),
             has_more: page.next.is_some(),
             reassert_at: customer.versions.reassert_at(),
@@ -122,6 +128,37 @@ impl Operations {
             links: customer.links,
             waits: customer.waits,
         })
+    }
+
+    /// Counts the entries of a customer that wait for an operator, by state.
+    async fn stopped(&self, customer: &LoadedLane) -> Result<Vec<(State, usize)>, Error> {
+        let mut counts = Vec::new();
+        for state in REPLAYED_STATES {
+            let page = self.outbox.list(EntryFilter {
+                states: vec![*state],
+                max: STOPPED_MAX,
+                ..all_of(customer)
+            });
+            let entries = page.await?.entries;
+            let own = entries.iter().filter(|entry| is_of(customer, entry));
+            counts.push((*state, own.count()));
+        }
+        counts.retain(|(_, count)| *count > 0);
+        Ok(counts)
+    }
+
+    /// Returns why the bridge sends no request to Imprint at present.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn hold(&self, operator: &Operator) -> Result<Option<Hold>, Error> {
+        let destination = self.destination(operator);
+        let mode_changed_at = match destination.mode {
+            OperatorMode::Open => None,
+            OperatorMode::Paused | OperatorMode::Shadow => self.mode_change(operator).await?,
+        };
+        let mode_changed_at = mode_changed_at.map(|change| change.at);
+        Ok(Hold::of(&destination, mode_changed_at))
     }
 
     /// Returns one page of everything that the store has of a customer, with unmasked values. Before each page, the bridge

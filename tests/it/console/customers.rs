@@ -16,7 +16,7 @@ fn a_customer_shows_its_delivered_events_and_what_it_waits_for() {
     let mut browser = Browser::logged_in(&app, VIEWER);
     let page = browser.page("/customers?id=+c1+");
     for shown in [
-        "No entry waits.",
+        "No entry waits for delivery, but 1 entry is parked, and an operator must decide.",
         "<code>email</code>",
         "data-label=\"Event\"><span class=\"id\">e1</span></th>",
         "<a href=\"/entries/1\">1</a>",

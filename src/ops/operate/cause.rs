@@ -3,15 +3,17 @@
 use crate::dispatch::destination::StateChange;
 
 /// Why the destination left its last state, as a clause.
-pub(super) struct CauseClause {
-    pub(super) text: String,
-    pub(super) advice: Option<&'static str>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CauseClause {
+    pub text: String,
+    pub advice: Option<&'static str>,
     /// True if something answers every request, but does not serve it: Imprint is not down.
-    pub(super) is_answer: bool,
+    pub is_answer: bool,
 }
 
 impl CauseClause {
-    pub(super) fn other(text: &str) -> Self {
+    /// Describes a cause for which the bridge has no own advice.
+    pub fn other(text: &str) -> Self {
         Self {
             text: text.to_owned(),
             advice: Some(DOWN),
@@ -28,7 +30,7 @@ const MANY: &str = "Compare the host and the key with the environment: answers a
 const REJECTED: &str = "If Imprint rejects only some customers, Problems shows the field. If it rejects all, compare the host and the key with the environment.";
 
 /// Returns the cause of a change, from the words of the log.
-pub(super) fn cause(change: &StateChange) -> Option<CauseClause> {
+pub fn cause(change: &StateChange) -> Option<CauseClause> {
     let status = change.cause.strip_prefix("status_");
     let (text, advice) = match (change.outcome, status) {
         ("denied", Some("401")) => ("Imprint refuses the API key (401)".to_owned(), KEY),
@@ -78,7 +80,7 @@ fn is_wrong_address(status: &str) -> bool {
 }
 
 /// Returns the cause of a request without an answer, or with an answer that nobody can read.
-pub(super) fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
+pub fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
     Some(match cause {
         "protocol" | "too_long" | "unreadable" | "wrong_customer" => {
             ("Imprint's answers are not readable", DOWN)
