@@ -185,7 +185,7 @@ async fn forecast(
     operations: &Operations,
     (change, mapping): (&Change, MappingChoice),
 ) -> Result<ChangeOutcome, AdminProblem> {
-    let (operator, selection) = (visitor.operator(), change.entries.selection()?);
+    let (operator, selection) = (visitor.operator(), change.selection()?);
     Ok(match change.action {
         ChangeAction::Replay | ChangeAction::Release => {
             let preview = operations.preview_replay(operator, selection, mapping);
@@ -254,7 +254,7 @@ async fn change_entries(
     operations: &Operations,
     change: Change,
 ) -> Result<ChangeOutcome, AdminProblem> {
-    let (operator, selection) = (visitor.operator(), change.entries.selection()?);
+    let (operator, selection) = (visitor.operator(), change.selection()?);
     Ok(match change.action {
         ChangeAction::Replay | ChangeAction::Release => {
             let mapping = change.mapping.unwrap_or(MappingChoice::Stored);

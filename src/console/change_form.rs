@@ -160,6 +160,11 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Returns the entries that the action changes: a release changes only the held ones of the chosen entries.
+    pub(super) fn selection(&self) -> Result<ChangeSelection, AdminProblem> {
+        Ok(self.entries.selection()?.only(self.action.accepted()))
+    }
+
     /// Parses the fields of a form. A page sends the numbers of the chosen entries in fields `entry`, with a comma between
     /// the numbers of one field, or it sends the field `filter`.
     ///

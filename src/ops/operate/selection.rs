@@ -14,7 +14,11 @@ pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
 /// The entries to change, selected by number or by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeSelection(EntrySelection);
+pub struct ChangeSelection {
+    entries: EntrySelection,
+    /// The states of the entries that the operator wants to change. `None` means every state that the change accepts.
+    only: Option<&'static [State]>,
+}
 
 impl ChangeSelection {
     /// Selects entries by number. A repeated number counts once.
@@ -27,13 +31,28 @@ impl ChangeSelection {
         }
         let mut seen = BTreeSet::new();
         entries.retain(|entry| seen.insert(*entry));
-        Ok(Self(EntrySelection::Entries(entries)))
+        Ok(Self {
+            entries: EntrySelection::Entries(entries),
+            only: None,
+        })
     }
 
     /// Selects the entries that match a filter.
     pub fn matching(mut filter: EntryFilter) -> Self {
         filter.max = filter.max.min(CHANGE_ENTRIES_MAX);
-        Self(EntrySelection::Matching(filter))
+        Self {
+            entries: EntrySelection::Matching(filter),
+            only: None,
+        }
+    }
+
+    /// Limits the selection to entries in these states: a release changes only held entries, and a replay also others.
+    #[must_use]
+    pub fn only(self, states: &'static [State]) -> Self {
+        Self {
+            only: Some(states),
+            ..self
+        }
     }
 
     /// Returns whether a change of entries in these states accepts the selection.
@@ -48,7 +67,8 @@ impl ChangeSelection {
     /// customer or an event id: a wrong filter must not end a backlog, and a filter without both would read the whole
     /// backlog.
     pub(super) fn states(&self, accepted: &[State]) -> Result<Vec<State>, Error> {
-        let EntrySelection::Matching(filter) = &self.0 else {
+        let accepted = self.only.unwrap_or(accepted);
+        let EntrySelection::Matching(filter) = &self.entries else {
             return Ok(accepted.to_vec());
         };
         if !filter.states.iter().all(|state| accepted.contains(state)) {
@@ -119,14 +139,15 @@ impl Operations {
         accepted: &'static [State],
     ) -> Result<SelectedEntries, Error> {
         let now = self.clock.now();
-        let (asked, as_of) = match &selection.0 {
+        let accepted = selection.only.unwrap_or(accepted);
+        let (asked, as_of) = match &selection.entries {
             EntrySelection::Entries(entries) => (entries.clone(), None),
             EntrySelection::Matching(filter) => {
                 let before = filter.before.unwrap_or(now);
                 (Vec::new(), Some(before.min(now)))
             }
         };
-        let mut loaded = self.outbox.load(selection.0, detail).await?;
+        let mut loaded = self.outbox.load(selection.entries, detail).await?;
         let mut unchanged = unknown(&asked, &loaded);
         let next = loaded.continues_after();
         let others = loaded
@@ -172,7 +193,7 @@ mod tests {
         assert!(numbers(500).is_ok());
         assert!(matches!(numbers(501), Err(Error::TooManyEntries)));
         let parked = ChangeSelection::matching(EntryFilter::in_state(State::Parked, 10_000));
-        let EntrySelection::Matching(filter) = parked.0 else {
+        let EntrySelection::Matching(filter) = parked.entries else {
             panic!("{parked:?}")
         };
         assert_eq!(filter.max, CHANGE_ENTRIES_MAX);

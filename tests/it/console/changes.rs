@@ -196,6 +196,40 @@ fn a_preview_without_an_entry_offers_no_change() {
     }
 }
 
+/// FAULTS N1495: an action that does not accept the state of a chosen entry counts no such entry, and says why.
+#[test]
+fn a_preview_counts_only_entries_that_the_action_changes() {
+    let (app, _folder) = start_with_viewer();
+    park(&app, "e1", "c1", 1);
+    app.accept(&email("e2", "c2", 1));
+    app.wait_until("e2", "delivered");
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    for (action, entry, state, done) in [
+        ("release", "1", "parked", "released"),
+        ("release", "2", "delivered", "released"),
+        ("replay", "2", "delivered", "replayed"),
+        ("discard", "2", "delivered", "discarded"),
+        ("park", "1", "parked", "parked"),
+    ] {
+        let chosen = [("action", action), ("entry", entry)];
+        let page = browser.submit("/entries/preview", &chosen).body;
+        let title = format!("<h1>No entry can be {done}</h1>");
+        assert!(page.contains(&title), "{action} {entry}: {page}");
+        let reason = format!("the entry is {state}, and the command accepts only");
+        assert!(page.contains(&reason), "{action} {entry}: {page}");
+        assert!(!page.contains("name=\"reason\""), "{action} {entry}");
+        let change = [&chosen[..], &[("reason", "a test")]].concat();
+        let page = browser.submit("/entries/change", &change).body;
+        assert!(page.contains(&reason), "{action} {entry}: {page}");
+    }
+    assert_eq!(app.receipt("e1")["status"], "parked");
+    let answer = browser.submit(
+        "/entries/preview",
+        &[("action", "replay"), ("entry", "1"), ("entry", "2")],
+    );
+    assert!(answer.body.contains("Replay 1 entry?"), "{}", answer.body);
+}
+
 /// FAULTS N1448: a wrong filter is an error, and no other list.
 #[test]
 fn a_wrong_filter_is_named() {
