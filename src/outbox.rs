@@ -113,7 +113,7 @@ pub use postgres::{
     verify_database,
 };
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
-pub use reserve::Reserve;
+pub use reserve::{DiskState, Reserve};
 pub use retirement::{RETIRE_MAX, Retirement};
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sharing::{

@@ -1,11 +1,11 @@
-//! Reports the condition of the store, and its reserve of disk space, to the health checks and the metrics.
+//! Reports the condition of the store, and the state of its disk, to the health checks and the metrics.
 
 use tokio::sync::watch;
 
 use super::weakening::Weakening;
 use crate::metrics::Metrics;
 use crate::ops::Health;
-use crate::outbox::{Lifecycle, Reserve, StoreCondition};
+use crate::outbox::{DiskState, Lifecycle, Reserve, StoreCondition};
 
 /// The name of the condition of a store that works, but whose disk has no space for events.
 const FULL: &str = "full";
@@ -18,7 +18,7 @@ pub(super) const CONDITIONS: [&str; 4] = {
 
 pub(super) struct StoreReport {
     condition: watch::Receiver<StoreCondition>,
-    reserve: watch::Receiver<Reserve>,
+    disk: watch::Receiver<DiskState>,
     health: Health,
     metrics: Metrics,
 }
@@ -30,19 +30,19 @@ impl StoreReport {
             .show(Weakening::CommitsLost.as_str(), store.can_lose_commits());
         Self {
             condition: store.condition(),
-            reserve: store.reserve(),
+            disk: store.disk(),
             health,
             metrics,
         }
     }
 
-    /// Reports every change of the store's condition and of its reserve, and never returns.
+    /// Reports every change of the store's condition and of its disk, and never returns.
     pub(super) async fn run(&mut self) {
         loop {
             let condition = *self.condition.borrow_and_update();
             self.health.store(condition);
-            let reserve = *self.reserve.borrow_and_update();
-            let is_full = reserve == Reserve::Missing;
+            let disk = *self.disk.borrow_and_update();
+            let is_full = disk.is_full();
             self.health.disk_full(is_full);
             self.metrics.store_condition(match condition {
                 StoreCondition::Working if is_full => FULL,
@@ -50,12 +50,12 @@ impl StoreReport {
                     condition.as_str()
                 }
             });
-            let lacks_reserve = reserve != Reserve::Held;
+            let lacks_reserve = disk.reserve != Reserve::Held;
             let weakened = &self.metrics.weakened;
             weakened.show(Weakening::DiskReserve.as_str(), lacks_reserve);
             let changed = tokio::select! {
                 changed = self.condition.changed() => changed,
-                changed = self.reserve.changed() => changed,
+                changed = self.disk.changed() => changed,
             };
             if changed.is_err() {
                 // The store has closed, so neither value changes any more.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    CustomerErasure, JournalError, RecordCounts, RecordCursor, Reserve, SealingStatus,
+    CustomerErasure, DiskState, JournalError, RecordCounts, RecordCursor, SealingStatus,
     StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
@@ -89,8 +89,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     fn can_lose_commits(&self) -> bool {
         false
     }
-    /// Returns a watch channel with the state of the reserve of disk space.
-    fn reserve(&self) -> watch::Receiver<Reserve>;
+    /// Returns a watch channel with the state of the disk of the store.
+    fn disk(&self) -> watch::Receiver<DiskState>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

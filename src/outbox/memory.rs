@@ -15,11 +15,11 @@ use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
-    CopyRefusal, CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection,
-    ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneId, LaneKey, Lanes,
-    Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt,
-    RecordCounts, RecordCursor, Replay, Reserve, Retirement, SealingStatus, Setting, Settings,
-    Settled, Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset,
+    CopyRefusal, CustomerErasure, Depth, Detail, DiskState, EntryFilter, EntryId, EntryPage,
+    EntrySelection, ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneId,
+    LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry,
+    Pick, Receipt, RecordCounts, RecordCursor, Replay, Retirement, SealingStatus, Setting,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset,
     Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName};
@@ -353,8 +353,8 @@ impl Lifecycle for MemoryOutbox {
         StoreFigures::default()
     }
 
-    fn reserve(&self) -> watch::Receiver<Reserve> {
-        watch::channel(Reserve::Held).1
+    fn disk(&self) -> watch::Receiver<DiskState> {
+        watch::channel(DiskState::HELD).1
     }
 
     fn close(&self) {}

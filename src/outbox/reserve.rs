@@ -43,6 +43,28 @@ pub enum Reserve {
     Impossible,
 }
 
+/// What the store knows of its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskState {
+    /// The state of the reserve.
+    pub reserve: Reserve,
+    /// True if the disk had too little space for events when the store last looked, or if it refused the last write.
+    pub lacks_space: bool,
+}
+
+impl DiskState {
+    /// The state of a disk of which the store keeps no reserve, and whose space it cannot see.
+    pub(super) const HELD: Self = Self {
+        reserve: Reserve::Held,
+        lacks_space: false,
+    };
+
+    /// Returns whether the store refuses events because of its disk.
+    pub fn is_full(self) -> bool {
+        self.lacks_space || self.reserve == Reserve::Missing
+    }
+}
+
 /// The space that a write can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {

@@ -21,9 +21,9 @@ use self::writer::Writer;
 use self::writer::job::{AppendJob, ClaimJob, SettleJob, Wakes, WriterCommand, bytes};
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
-    CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
-    Error, FieldOrigin, Inbox, Inspection, LaneId, LaneKey, Lanes, Ledger, LoadedEntries,
-    LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, Retirement,
+    CustomerErasure, Depth, Detail, DiskState, EntryFilter, EntryId, EntryPage, EntrySelection,
+    ErasureStep, Error, FieldOrigin, Inbox, Inspection, LaneId, LaneKey, Lanes, Ledger,
+    LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Retirement,
     Settled, Settlement, State, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
@@ -105,7 +105,7 @@ pub struct SqliteOutbox {
     intake_max: usize,
     bounds: ClaimBounds,
     shared: Arc<SharedState>,
-    reserve: channel_watch::Receiver<Reserve>,
+    disk: channel_watch::Receiver<DiskState>,
     /// The keys of the audit log. Each use locks the keys only to copy or to replace them.
     audit_keys: Mutex<AuditKeys>,
 }
@@ -152,7 +152,7 @@ impl SqliteOutbox {
         let (commands, inbox) = channel();
         let (failed_sender, failed) = channel_watch::channel(false);
         let watches = watch::watches(&files, &shared);
-        let (written, reserve) = (Arc::clone(&shared), lock.disk().reserve());
+        let (written, disk) = (Arc::clone(&shared), lock.disk().state());
         let write = move || {
             let (own, opened_on) = (Arc::clone(&files), (&opened, lock.disk()));
             Writer::new(opened_on, counts, own, written).run(&inbox, &failed_sender);
@@ -168,7 +168,7 @@ impl SqliteOutbox {
             intake_max,
             bounds,
             shared,
-            reserve,
+            disk,
             audit_keys: Mutex::default(),
         })
     }

@@ -11,7 +11,7 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::{PostgresOutbox, due_times, erasure_order, key_change, resealing, sealed_columns};
 use crate::outbox::{
-    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, Reserve,
+    CopyRefusal, CustomerErasure, DiskState, JournalError, Lifecycle, RecordCounts, RecordCursor,
     SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
@@ -96,8 +96,8 @@ impl Lifecycle for PostgresOutbox {
         self.shared.is_lossy()
     }
 
-    fn reserve(&self) -> watch::Receiver<Reserve> {
-        self.operators.reserve()
+    fn disk(&self) -> watch::Receiver<DiskState> {
+        self.operators.disk()
     }
 
     fn close(&self) {

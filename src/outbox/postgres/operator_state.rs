@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::outbox::{AuditKeys, Reserve};
+use crate::outbox::{AuditKeys, DiskState};
 
 /// Each use locks a value only to copy or to replace it.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct OperatorState {
     audit_keys: Mutex<AuditKeys>,
     journal: Mutex<Option<PathBuf>>,
     /// The store keeps no reserve, because the disk is not a disk of this process. The value never changes.
-    reserve: watch::Sender<Reserve>,
+    disk: watch::Sender<DiskState>,
 }
 
 impl Default for OperatorState {
@@ -21,14 +21,14 @@ impl Default for OperatorState {
         Self {
             audit_keys: Mutex::default(),
             journal: Mutex::default(),
-            reserve: watch::Sender::new(Reserve::Held),
+            disk: watch::Sender::new(DiskState::HELD),
         }
     }
 }
 
 impl OperatorState {
-    pub(super) fn reserve(&self) -> watch::Receiver<Reserve> {
-        self.reserve.subscribe()
+    pub(super) fn disk(&self) -> watch::Receiver<DiskState> {
+        self.disk.subscribe()
     }
 
     pub(super) fn audit_keys(&self) -> AuditKeys {

@@ -18,7 +18,7 @@ use super::files::{free, with_ending};
 use super::open_error::OpenError;
 use super::reserve_file::ReserveFile;
 use crate::outbox::reserve::{
-    INTAKE_BYTES, INTAKE_LOG_BYTES, RESERVE_BYTES, Reserve, ReserveStep, Room, is_short,
+    DiskState, INTAKE_BYTES, INTAKE_LOG_BYTES, RESERVE_BYTES, Reserve, ReserveStep, Room, is_short,
 };
 
 /// With this much free space, the store accepts events without a further check: the write-ahead log grows by less than
@@ -41,7 +41,7 @@ pub(super) struct DiskSpace {
     log: PathBuf,
     probe: PathBuf,
     reserve_file: ReserveFile,
-    reserve: watch::Sender<Reserve>,
+    state: watch::Sender<DiskState>,
     /// True if the file of the reserve must exist when this process ends.
     is_kept: Cell<bool>,
     /// True if the operating system has refused the space of the reserve, although the disk reports free space: a quota
@@ -49,8 +49,8 @@ pub(super) struct DiskSpace {
     is_refused: Cell<bool>,
     /// The number of write errors without a reason since the last stored event.
     vanished: Cell<u32>,
-    /// True if the log of the process says that the disk is full.
-    is_reported_full: Cell<bool>,
+    /// True if the disk refused the last write of events, although its free space was enough.
+    is_write_refused: Cell<bool>,
     /// True if the log of the process says that deliveries wait for space.
     is_reported_used_up: Cell<bool>,
 }
@@ -67,11 +67,11 @@ impl DiskSpace {
             log: with_ending(path, "-wal"),
             probe: beside(path, "probe"),
             reserve_file: ReserveFile::beside(path),
-            reserve: watch::Sender::default(),
+            state: watch::Sender::default(),
             is_kept: Cell::new(false),
             is_refused: Cell::new(false),
             vanished: Cell::new(0),
-            is_reported_full: Cell::new(false),
+            is_write_refused: Cell::new(false),
             is_reported_used_up: Cell::new(false),
         }
     }
@@ -153,7 +153,7 @@ impl DiskSpace {
         }
         self.is_kept.set(true);
         if self.reserve_file.is_complete() {
-            self.reserve.send_replace(Reserve::Held);
+            self.set_reserve(Reserve::Held);
         }
         if self.free().is_some_and(is_short) {
             self.give_back();
@@ -164,7 +164,7 @@ impl DiskSpace {
     pub(super) fn keep_reserve(&self, connection: &Connection) {
         self.is_kept.set(true);
         self.adjust(connection);
-        if *self.reserve.borrow() == Reserve::Missing {
+        if self.present_reserve() == Reserve::Missing {
             tracing::warn!(
                 folder = %self.folder.display(),
                 free_bytes = self.free(),
@@ -175,15 +175,23 @@ impl DiskSpace {
 
     /// Leaves the reserve for the next start, if there is space for the file alone: this process writes no more.
     pub(super) fn leave_reserve(&self) {
-        let is_missing = self.is_kept.get() && *self.reserve.borrow() == Reserve::Missing;
+        let is_missing = self.is_kept.get() && self.present_reserve() == Reserve::Missing;
         if is_missing && self.free().is_none_or(|free| free >= RESERVE_BYTES) {
             self.make_reserve(0);
         }
     }
 
-    /// Returns the state of the reserve, and every later state.
-    pub(super) fn reserve(&self) -> watch::Receiver<Reserve> {
-        self.reserve.subscribe()
+    /// Returns the state of the disk, and every later state.
+    pub(super) fn state(&self) -> watch::Receiver<DiskState> {
+        self.state.subscribe()
+    }
+
+    fn present_reserve(&self) -> Reserve {
+        self.state.borrow().reserve
+    }
+
+    fn set_reserve(&self, reserve: Reserve) {
+        self.state.send_modify(|state| state.reserve = reserve);
     }
 
     /// Gives the reserve back if the free space is short, and makes the reserve if the disk has space.
@@ -191,7 +199,7 @@ impl DiskSpace {
         let Some(room) = self.room(connection) else {
             return;
         };
-        let reserve = *self.reserve.borrow();
+        let reserve = self.present_reserve();
         match reserve.step(room) {
             ReserveStep::Keep => {}
             ReserveStep::GiveBack => _ = self.give_back(),
@@ -203,15 +211,22 @@ impl DiskSpace {
     /// Does the same as [`Self::adjust`] at intervals. Finds out if another program has removed or changed the file of
     /// the reserve, and asks again for space that the operating system has refused.
     pub(super) fn adjust_again(&self, connection: &Connection) {
-        if *self.reserve.borrow() == Reserve::Held && !self.reserve_file.is_complete() {
+        if self.present_reserve() == Reserve::Held && !self.reserve_file.is_complete() {
             tracing::warn!(
                 folder = %self.folder.display(),
                 "another program has removed or changed the reserve of the store: the store makes the reserve again"
             );
-            self.reserve.send_replace(Reserve::Missing);
+            self.set_reserve(Reserve::Missing);
         }
         self.is_refused.set(false);
         self.adjust(connection);
+        // Without an event, nothing else finds out whether the next event has space.
+        let has_space = self.has_space_for_intake(connection);
+        let is_impossible = self.present_reserve() == Reserve::Impossible;
+        // The free space does not show the limit that has refused the write. Only a stored event ends such a state.
+        if !(has_space && is_impossible && self.is_write_refused.get()) {
+            self.show(has_space);
+        }
     }
 
     /// Makes room after a write has found the disk full.
@@ -222,19 +237,19 @@ impl DiskSpace {
 
     /// Returns whether the store gave a reserve back.
     pub(super) fn give_back(&self) -> bool {
-        if *self.reserve.borrow() == Reserve::Impossible || !self.reserve_file.exists() {
+        if self.present_reserve() == Reserve::Impossible || !self.reserve_file.exists() {
             return false;
         }
         if let Err(error) = self.reserve_file.remove() {
             tracing::warn!(error = %error, "the store cannot give its reserve of disk space back");
-            self.reserve.send_replace(Reserve::Impossible);
+            self.set_reserve(Reserve::Impossible);
             return false;
         }
         tracing::error!(
             bytes = RESERVE_BYTES,
             "the store's disk is full: the store uses its reserve of disk space for deliveries, and refuses events"
         );
-        self.reserve.send_replace(Reserve::Missing);
+        self.set_reserve(Reserve::Missing);
         true
     }
 
@@ -251,7 +266,7 @@ impl DiskSpace {
             }
         };
         self.is_refused.set(made == Reserve::Missing);
-        self.reserve.send_replace(made);
+        self.set_reserve(made);
     }
 
     /// Returns whether the disk has space for more events. If the space is short, first writes the write-ahead log back
@@ -261,7 +276,7 @@ impl DiskSpace {
     /// the events fails.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
-        let is_missing = *self.reserve.borrow() == Reserve::Missing;
+        let is_missing = self.present_reserve() == Reserve::Missing;
         let is_ample =
             free >= AMPLE_BYTES || free >= INTAKE_BYTES.saturating_add(length(&self.log));
         if is_ample && !is_missing {
@@ -272,21 +287,39 @@ impl DiskSpace {
             self.reclaim(connection);
             self.adjust(connection);
         }
-        let reserve = *self.reserve.borrow();
+        let reserve = self.present_reserve();
         self.room(connection)
             .is_none_or(|room| reserve.takes_events(room))
     }
 
-    /// Logs once when the disk becomes full, and once when the disk has space again.
-    pub(super) fn report(&self, has_space: bool) {
-        if has_space {
-            self.vanished.set(0);
+    /// Reports a stored event: the disk has space.
+    pub(super) fn report_stored(&self) {
+        self.vanished.set(0);
+        self.is_write_refused.set(false);
+        self.show(true);
+    }
+
+    /// Reports that the disk has refused a write of events.
+    pub(super) fn report_refused(&self) {
+        self.is_write_refused.set(true);
+        self.show(false);
+    }
+
+    /// Shows whether the disk has space for events. Logs once when the disk becomes full, and once when the disk has space
+    /// again.
+    pub(super) fn show(&self, has_space: bool) {
+        if self.state.borrow().lacks_space != has_space {
+            return;
         }
-        let was_full = self.is_reported_full.replace(!has_space);
-        if !was_full && !has_space {
-            tracing::error!("the store's disk is full: the bridge refuses events, but delivers");
-        } else if was_full && has_space {
-            tracing::warn!("the store's disk has space again");
+        self.state
+            .send_modify(|state| state.lacks_space = !has_space);
+        match has_space {
+            true => tracing::warn!("the store's disk has space again"),
+            false => {
+                tracing::error!(
+                    "the store's disk is full: the bridge refuses events, but delivers"
+                );
+            }
         }
     }
 
@@ -384,7 +417,7 @@ mod tests {
             spoil(&path).unwrap();
             disk.adjust_again(&connection);
             assert!(disk.reserve_file.is_complete());
-            assert_eq!(*disk.reserve().borrow(), Reserve::Held);
+            assert_eq!(disk.present_reserve(), Reserve::Held);
         }
     }
 
@@ -396,11 +429,29 @@ mod tests {
         fs::create_dir(&path).unwrap();
         disk.find_reserve();
         disk.keep_reserve(&connection);
-        assert_eq!(*disk.reserve().borrow(), Reserve::Impossible);
+        assert_eq!(disk.present_reserve(), Reserve::Impossible);
         assert!(disk.has_space_for_intake(&connection) && !disk.give_back());
         disk.adjust_again(&connection);
         disk.leave_reserve();
         assert!(path.is_dir());
+    }
+
+    /// FAULTS N1496: a limit that the free space does not show refuses events. A look at the free space does not end it.
+    #[test]
+    fn a_refused_write_without_a_reserve_ends_with_a_stored_event() {
+        let (folder, disk, connection) = opened();
+        let full = || disk.state().borrow().is_full();
+        fs::create_dir(folder.path().join("db.reserve")).unwrap();
+        disk.keep_reserve(&connection);
+        assert!(!full());
+        disk.report_refused();
+        disk.adjust_again(&connection);
+        assert!(full());
+        disk.report_stored();
+        assert!(!full());
+        disk.show(false);
+        disk.adjust_again(&connection);
+        assert!(!full(), "the disk has space again");
     }
 
     /// FAULTS N1336: the disk gets space between the failed write and the probe, or it takes no write for another reason.
@@ -410,7 +461,7 @@ mod tests {
         let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         let is_full = || disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE));
         assert!((0..VANISHED_MAX).all(|_| is_full()) && !is_full());
-        disk.report(true);
+        disk.report_stored();
         assert!(is_full() && !disk.is_full(&failed(ffi::SQLITE_IOERR_FSYNC)));
         fs::remove_dir_all(folder.path()).unwrap();
         assert!(!disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE)));

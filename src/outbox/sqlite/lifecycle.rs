@@ -12,7 +12,7 @@ use super::writer::KeysJob;
 use super::writer::job::{Wakes, WriterCommand};
 use super::{SqliteOutbox, journaled, records};
 use crate::outbox::{
-    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, Reserve,
+    CopyRefusal, CustomerErasure, DiskState, JournalError, Lifecycle, RecordCounts, RecordCursor,
     SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
@@ -74,8 +74,8 @@ impl Lifecycle for SqliteOutbox {
         self.shared.figures.read()
     }
 
-    fn reserve(&self) -> watch::Receiver<Reserve> {
-        self.reserve.clone()
+    fn disk(&self) -> watch::Receiver<DiskState> {
+        self.disk.clone()
     }
 
     fn close(&self) {

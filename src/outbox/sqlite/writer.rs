@@ -265,7 +265,7 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         let has_space = self.disk.has_space_for_intake(self.store);
         if !has_space {
-            self.disk.report(false);
+            self.disk.show(false);
             refuse_appends(appends.drain(..), &Error::Full);
         }
         let mut result = self.transact(&mut appends, &settles, Isolation::Group);
@@ -275,7 +275,7 @@ impl<'a> Writer<'a> {
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
-            self.disk.report(false);
+            self.disk.report_refused();
             refuse_appends(appends.drain(..), &Error::Full);
             self.disk.make_room(self.store);
             result = self.transact(&mut appends, &settles, Isolation::Command);
@@ -285,7 +285,7 @@ impl<'a> Writer<'a> {
         match result {
             Ok(result) => {
                 if !appends.is_empty() {
-                    self.disk.report(true);
+                    self.disk.report_stored();
                 }
                 if !settles.is_empty() {
                     self.disk.report_deliveries(false);

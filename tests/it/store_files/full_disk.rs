@@ -228,6 +228,35 @@ fn a_disk_that_becomes_full_does_not_stop_deliveries() {
     assert!(files.store_file("data/outbox.db.reserve").exists());
 }
 
+/// FAULTS N1496: the disk has too little space for events, and the store still has its reserve. The metric says that the disk
+/// is full.
+#[test]
+fn the_condition_is_full_while_events_are_refused_beside_the_reserve() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let bridge = Bridge::serve(prepare(&imprint), with_faults);
+    bridge.accept("first");
+    bridge.wait_for_reserve();
+    for free in [12 * MIB, 5 * MIB] {
+        leave_free(&bridge.files, free);
+        bridge.is_refused_as_full("on-the-full-disk");
+        assert!(bridge.has_reserve());
+        wait_for("the metric says that the disk is full", || {
+            (bridge.conditions() == [0.0, 1.0]).then_some(())
+        });
+        leave_free(&bridge.files, 40 * MIB);
+        bridge.accept(&format!("with-space-{free}"));
+        wait_for("the store works", || {
+            (bridge.conditions() == [1.0, 0.0]).then_some(())
+        });
+    }
+    // Nobody sends an event: the store looks at the disk by itself.
+    leave_free(&bridge.files, 12 * MIB);
+    wait_for("the store looks at the disk", || {
+        (bridge.conditions() == [0.0, 1.0]).then_some(())
+    });
+    bridge.stop();
+}
+
 /// FAULTS N770: the log has many pages that the store file does not have, and no byte is free. The reserve has space for
 /// all these pages.
 #[test]
