@@ -1,11 +1,12 @@
 //! Tests with foreign programs: a sender that uses the CloudEvents SDK, and `promtool`, the checker of Prometheus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use imprint_bridge::ingress::refusal::FINAL_PROBLEMS;
 use imprint_bridge::sandbox::{Authorization, LedgerEntry};
 use serde_json::{Value, json};
 
@@ -296,6 +297,69 @@ fn the_alerts_of_the_deployment_fire() {
     assert!(output.status.success(), "{remarks}");
     let rules = std::fs::read_to_string(root.join("deploy/monitoring/alerts.yaml")).unwrap();
     assert_metrics_exist(&rules, &page_after_traffic());
+}
+
+/// The problem types of refused requests that the alert about refused events does not count, each with the reason.
+const NOT_IN_THE_ALERT: &[(&str, &str)] = &[
+    ("unauthenticated", "ImprintBridgeUnauthenticated"),
+    ("rate_quota", "ImprintBridgeOverQuota"),
+    ("storage_quota", "ImprintBridgeOverQuota"),
+    ("store_full", "ImprintBridgeStoreFull"),
+    ("store_failed", "ImprintBridgeStoreUnavailable"),
+    (
+        "internal",
+        "ImprintBridgeRefusalRate: the sender repeats the request",
+    ),
+    (
+        "busy",
+        "ImprintBridgeRefusalRate: the sender repeats the request",
+    ),
+    (
+        "body_budget",
+        "ImprintBridgeRefusalRate: the sender repeats the request",
+    ),
+    (
+        "body_timeout",
+        "ImprintBridgeRefusalRate: the sender repeats the request",
+    ),
+    ("stopping", "the sender repeats the request"),
+    (
+        "unknown_source",
+        "no source to name, and any stranger can cause it",
+    ),
+    (
+        "not_found",
+        "no source to name, and any stranger can cause it",
+    ),
+    ("method_not_allowed", "the request has no event"),
+    ("unknown_event", "the request has no event"),
+];
+
+/// FAULTS N1497: the alert about refused events counts every problem type that the sender must change, and each other type has
+/// another alert or a reason.
+#[test]
+fn each_problem_type_is_in_the_alert_or_has_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = std::fs::read_to_string(root.join("deploy/monitoring/alerts.yaml")).unwrap();
+    let (_, alert) = rules
+        .split_once("alert: ImprintBridgeRefusedEvents\n")
+        .unwrap();
+    let (_, types) = alert.split_once("problem=~\"").unwrap();
+    let types: BTreeSet<&str> = types.split('"').next().unwrap().split('|').collect();
+    assert_eq!(types, BTreeSet::from(FINAL_PROBLEMS));
+    let others: BTreeSet<&str> = NOT_IN_THE_ALERT.iter().map(|(name, _)| *name).collect();
+    assert_eq!(others.len(), NOT_IN_THE_ALERT.len());
+    assert!(types.is_disjoint(&others));
+    assert_eq!(BTreeSet::from(PROBLEMS), &types | &others);
+    for (name, reason) in NOT_IN_THE_ALERT {
+        let alert = reason.split(':').next().unwrap();
+        if alert.starts_with("ImprintBridge") {
+            assert!(
+                rules.contains(&format!("alert: {alert}\n")),
+                "{name}: {alert}"
+            );
+        }
+    }
 }
 
 /// FAULTS N892: each query of the dashboard is valid, and the bridge has each metric in it.

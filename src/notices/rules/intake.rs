@@ -16,6 +16,7 @@ const PROBLEMS_OF_SENDERS: &[&str] = &[
     "unknown_event_type",
     "invalid",
     "unmappable",
+    "card_number",
 ];
 /// The time in seconds for which a busy source can be silent.
 const SILENCE_SECONDS_MAX: f64 = 10_800.0;
