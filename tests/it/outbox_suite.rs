@@ -90,7 +90,6 @@ fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, StoreFolder)> {
 }
 
 /// The place of a store. Dropping it deletes the store.
-#[expect(dead_code, reason = "only the drop of the place has an effect")]
 enum StoreFolder {
     Memory,
     Folder(tempfile::TempDir),
@@ -941,6 +940,38 @@ async fn a_setting_is_replaced_only_if_it_is_still_the_known_one() {
         let evidence = outbox.replace_setting(Setting::Evidence, None, "x".to_owned());
         assert!(!evidence.await.unwrap(), "{engine}");
     }
+}
+
+/// FAULTS N1494: a setting in a database is damaged. Its next value replaces it. A store in a file has the same test with a
+/// restart, because only one process opens the file.
+#[tokio::test]
+async fn a_damaged_optional_setting_is_replaced() {
+    for (engine, outbox, folder) in engines() {
+        let StoreFolder::Database(database) = folder else {
+            continue;
+        };
+        for damage in ["00ff", "05", ""] {
+            let stored = outbox.store_setting(Setting::LastEvents, "{}".to_owned());
+            stored.await.unwrap();
+            database.psql(&format!(
+                "UPDATE imprint_bridge.meta SET value = '\\x{damage}' WHERE name = 'last_events'"
+            ));
+            replace_damaged(&*outbox, &format!("{engine} {damage}")).await;
+        }
+    }
+}
+
+async fn replace_damaged(outbox: &dyn Outbox, place: &str) {
+    let setting = Setting::LastEvents;
+    let known = outbox.setting(setting).await.unwrap();
+    assert_eq!(known.as_deref(), Some(""), "{place}");
+    for (known, is_replaced) in [("a", false), ("", true), ("", false)] {
+        let known = Some(known.to_owned());
+        let replaced = outbox.replace_setting(setting, known, "b".to_owned());
+        assert_eq!(replaced.await.unwrap(), is_replaced, "{place}");
+    }
+    let read = outbox.setting(setting).await.unwrap();
+    assert_eq!(read.as_deref(), Some("b"), "{place}");
 }
 
 #[tokio::test]

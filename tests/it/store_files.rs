@@ -930,3 +930,27 @@ fn a_store_belongs_to_one_environment_and_host() {
     assert_eq!(second.applied("waits").len(), 1);
     assert_eq!(second.applied("delivered").len(), 0);
 }
+
+/// FAULTS N1494: the log names each damaged optional setting once, and no other one.
+#[test]
+fn a_damaged_optional_setting_is_logged_once() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "");
+    let files = Bridge::serve(files, process::command).stop();
+    let store = rusqlite::Connection::open(files.store()).unwrap();
+    for setting in ["('last_events', x'01ff')", "('last_backup', 'yesterday')"] {
+        let sql = format!("INSERT OR REPLACE INTO meta VALUES {setting}");
+        store.execute(&sql, []).unwrap();
+    }
+    drop(store);
+    let bridge = Bridge::serve(files, process::command);
+    assert_eq!(bridge.get("/metrics").status, 200);
+    let log = bridge.process.log();
+    let damaged = log.lines().filter(|line| line.contains("is damaged"));
+    let damaged: Vec<&str> = damaged.collect();
+    assert_eq!(damaged.len(), 2, "{log}");
+    for setting in ["last_events", "last_backup"] {
+        assert!(damaged.iter().any(|line| line.contains(setting)), "{log}");
+    }
+    bridge.stop();
+}

@@ -38,8 +38,47 @@ pub(super) async fn store(
     Ok(())
 }
 
-/// Replaces a plain setting if its value is still `known`. Returns whether it was.
+/// Replaces a plain setting if its value is still `known`. Returns whether it was. The caller knows a damaged optional value as
+/// an empty text.
 async fn replace(
+    db: &Connected,
+    setting: Setting,
+    known: Option<&str>,
+    value: &str,
+) -> Result<bool, DbFault> {
+    let is_replaced = replace_known(db, setting, known, value).await?;
+    match known == Some("") && !is_replaced {
+        true => replace_damaged(db, setting, value).await,
+        false => Ok(is_replaced),
+    }
+}
+
+async fn replace_damaged(db: &Connected, setting: Setting, value: &str) -> Result<bool, DbFault> {
+    let name = setting.name();
+    let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
+    let Some(row) = db.query_opt(sql, &[(&name, Type::TEXT)]).await? else {
+        return Ok(false);
+    };
+    let stored: &[u8] = get(&row, 0)?;
+    if let Some(StoredText::Plain(_)) = to_text(stored) {
+        return Ok(false);
+    }
+    let value = from_text(StoredText::Plain(value));
+    let sql = "UPDATE imprint_bridge.meta SET value = $2 WHERE name = $1 AND value = $3";
+    let replaced = db
+        .execute(
+            sql,
+            &[
+                (&name, Type::TEXT),
+                (&value, Type::BYTEA),
+                (&stored, Type::BYTEA),
+            ],
+        )
+        .await?;
+    Ok(replaced > 0)
+}
+
+async fn replace_known(
     db: &Connected,
     setting: Setting,
     known: Option<&str>,
@@ -71,7 +110,7 @@ async fn replace(
 }
 
 /// Reads a setting. Evidence that the bridge cannot read, because it is damaged or its sealing key is missing, does not
-/// exist: dispatch collects evidence again.
+/// exist: dispatch collects evidence again. Another optional setting without a readable text is an empty text.
 pub(super) async fn read(
     db: &Connected,
     sealer: &Sealer,
@@ -81,15 +120,15 @@ pub(super) async fn read(
     let Some(row) = db.query_opt(sql, &[(&setting.name(), Type::TEXT)]).await? else {
         return Ok(None);
     };
-    let Some(stored) = to_text(get(&row, 0)?) else {
-        return Ok(None);
-    };
-    Ok(match (setting, stored) {
-        (Setting::Evidence, stored) => {
-            codec::decode_text(sealer, BlobKind::Evidence, 0, &stored).ok()
-        }
-        (_, StoredText::Plain(text)) => Some(text.to_owned()),
-        (_, StoredText::Sealed(_)) => None,
+    let stored = to_text(get(&row, 0)?);
+    if setting == Setting::Evidence {
+        let text = stored
+            .and_then(|stored| codec::decode_text(sealer, BlobKind::Evidence, 0, &stored).ok());
+        return Ok(text);
+    }
+    Ok(match stored {
+        Some(StoredText::Plain(text)) => Some(text.to_owned()),
+        Some(StoredText::Sealed(_)) | None => setting.is_optional().then(String::new),
     })
 }
 
