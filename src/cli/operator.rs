@@ -19,6 +19,7 @@ use crate::outbox::{ParkReason, State};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
+mod audit;
 mod brakes;
 mod change;
 mod customer;
@@ -29,6 +30,7 @@ mod status;
 pub(super) mod table;
 mod versions;
 
+pub(super) use audit::{AuditOptions, audit};
 pub(super) use brakes::{BrakesOptions, brakes};
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
@@ -144,16 +146,6 @@ pub(super) struct ShowOptions {
     reveal: bool,
 }
 
-/// The arguments of the command `audit`.
-#[derive(Debug, Args)]
-pub(super) struct AuditOptions {
-    #[command(flatten)]
-    bridge: Bridge,
-    /// Select audit records whose number is greater than this number.
-    #[arg(long, default_value = "0")]
-    after: u64,
-}
-
 /// The arguments of the command `destination`.
 #[derive(Debug, Args)]
 pub(super) struct DestinationOptions {
@@ -226,17 +218,6 @@ pub(super) fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     let entry = options.bridge.call(&Method::GET, &path, None)?;
     options.bridge.show(&entry, table::entry);
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn audit(options: &AuditOptions) -> anyhow::Result<ExitCode> {
-    let path = format!("/audit?after={}", options.after);
-    let page = options.bridge.call(&Method::GET, &path, None)?;
-    options.bridge.show(&page, table::audit);
-    let is_intact = *at(&page, "sound") == true;
-    if !is_intact {
-        print_notice("the audit log was changed after it was written");
-    }
-    Ok(exit_code(is_intact))
 }
 
 pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCode> {
