@@ -86,6 +86,9 @@ enum CliCommand {
     Parked(operator::ParkedOptions),
     /// Groups the newest entries that wait for an operator by their cause: parked, undecided and held entries.
     Problems(operator::ProblemsOptions),
+    /// Lists the entries that passed the mass-change brake of a source before it held a mass change. The command shows no
+    /// value.
+    Passed(operator::PassedOptions),
     /// Shows why Imprint has the values of a customer, and what the next request waits for. The command shows no value.
     Customer(operator::CustomerOptions),
     /// Shows one entry. Without --reveal, the values are masked.
@@ -163,6 +166,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Events(options) => operator::events(&options),
         CliCommand::Parked(options) => operator::parked(&options),
         CliCommand::Problems(options) => operator::problems(&options),
+        CliCommand::Passed(options) => operator::passed(&options),
         CliCommand::Customer(options) => operator::customer(&options),
         CliCommand::Show(options) => operator::show(&options),
         CliCommand::Replay(options) => operator::replay(&options),

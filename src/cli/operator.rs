@@ -24,6 +24,7 @@ mod brakes;
 mod change;
 mod customer;
 mod origins;
+mod passed;
 mod problems;
 mod sources;
 mod status;
@@ -35,6 +36,7 @@ pub(super) use brakes::{BrakesOptions, brakes};
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
 pub(super) use origins::{CustomerOptions, customer};
+pub(super) use passed::{PassedOptions, passed};
 pub(super) use problems::{ProblemsOptions, problems};
 pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,

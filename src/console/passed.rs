@@ -4,7 +4,7 @@ use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Console;
 use super::entry_row::EntryText;
@@ -16,7 +16,6 @@ use super::words::{counted, grouped};
 use crate::event::SourceName;
 use crate::ops::AdminProblem;
 use crate::ops::operate::{Operations, PassedEntries, PassedEntry};
-use crate::outbox::LaneKey;
 
 #[derive(Template)]
 #[template(path = "passed.html", config = "src/console/askama.toml")]
@@ -85,7 +84,11 @@ pub(super) async fn export(
     let (_, passed) = find(&visitor, &operations, &source, &request).await?;
     let missing = passed.customers.saturating_sub(passed.entries.len());
     let missing = (missing > 0).then(|| json!({"missing": missing}));
-    let lines = passed.entries.iter().map(line).chain(missing);
+    let lines = passed
+        .entries
+        .iter()
+        .map(PassedEntry::to_json)
+        .chain(missing);
     let lines = lines.map(|line| format!("{line}\n"));
     let file = format!("attachment; filename=\"passed-{source}.ndjson\"");
     Ok(HttpResponse::Ok()
@@ -109,21 +112,4 @@ async fn find(
     let passed = operations.passed_entries(visitor.operator(), &source, kind);
     let passed = passed.await?.ok_or(ConsoleProblem::UnknownMassChange)?;
     Ok((query, passed))
-}
-
-fn line(entry: &PassedEntry) -> Value {
-    let receipt = &entry.summary.receipt;
-    let imprint = match &entry.summary.customer {
-        Some(LaneKey::Imprint(id)) => Some(id.as_str()),
-        Some(LaneKey::Partner(_)) | None => None,
-    };
-    json!({
-        "entry": receipt.entry.0,
-        "event": receipt.identity.id.as_str(),
-        "type": receipt.event_type.as_str(),
-        "state": receipt.state.as_str(),
-        "accepted_at": receipt.accepted_at.to_rfc3339(),
-        "imprint_id": imprint,
-        "partner_customer_id": entry.partner.as_ref().map(|id| id.as_str()),
-    })
 }

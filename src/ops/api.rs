@@ -21,6 +21,7 @@
 //! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
 //! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |
 //! | `GET /admin/v1/brakes`, `POST` `{"source": …, "open_seconds": …}` | GET shows the mass-change brake of each source: the limits, the time until which it is open, and the mass changes that it has held lately; POST opens the brake of a source for a time, or closes it with 0; `reason` is required |
+//! | `GET /admin/v1/passed?source=&field=&rule=` | lists the entries that counted for a mass change of a source and passed before the brake held it, with ids and without values; `known` is false if the bridge knows no such mass change |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
 //! | `GET /admin/v1/store/keys` | lists the sealing keys of the store, each with its file, its use and the number of records that it still seals |
 //! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication, or that the sender must change, since the start of the process: for each source, problem type and reason, the number of requests, and the pointers and a sentence of the last request |
@@ -57,6 +58,7 @@ mod destination;
 mod entries;
 mod explain;
 mod keys;
+mod passed;
 mod problem;
 mod request;
 mod sources;
@@ -103,6 +105,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .get(brakes::list)
                 .post(brakes::change),
         )
+        .service(resource("/passed", "GET").get(passed::list))
         .service(resource("/reload", "POST").post(sources::reload))
         .service(resource("/shadow", "GET").get(destination::shadow))
         .service(resource("/denied-requests", "GET").get(denied::list))

@@ -149,12 +149,16 @@ impl BrakedApp {
 
     /// Runs the command `brakes`, and returns its exit code and its output.
     fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.run(&[&["brakes"], arguments].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let (ops, token) = (
             format!("http://{}", self.app.ops()),
             self.app.files.token_file("alice"),
         );
         let connection = ["--ops", &ops, "--token-file", token.to_str().unwrap()];
-        let arguments = [&["brakes"], arguments, &connection].concat();
+        let arguments = [arguments, &connection].concat();
         let output = commands::run(&arguments, "");
         let printed = [output.stdout, output.stderr].concat();
         (output.status.code(), commands::text(&printed))
@@ -660,6 +664,28 @@ fn one_command_releases_or_discards_all_held_entries_of_a_source() {
     app.wait_until_idle();
     assert_eq!(app.status("crm", "a-604"), "delivered");
     assert_eq!(app.status("erp", "a-604"), "discarded");
+}
+
+/// FAULTS N1500: an operator without a browser lists the entries that passed before the mass change was held.
+#[test]
+fn one_command_lists_what_passed_before_a_mass_change_was_held() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 5", Time::Manual);
+    let kind = ["--field", "phone", "--rule", "same_value"];
+    let passed = |more: &[&str]| app.run(&[&["passed", "crm"], &kind[..], more].concat());
+    let (code, shown) = passed(&[]);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(shown.contains("knows no such mass change"), "{shown}");
+    assert_eq!(app.held("crm", &import("a", 0..10, same_phone)), 5);
+    let (code, shown) = passed(&[]);
+    let rows: Vec<&str> = shown.lines().skip(1).collect();
+    assert!(code == Some(0) && rows.len() == 5, "{shown}");
+    assert!(rows.iter().all(|row| row.contains(" a-")), "{shown}");
+    let (code, json) = passed(&["--json"]);
+    let answer: Value = serde_json::from_str(&json).unwrap();
+    let counts = [&answer["customers"], &answer["missing"], &answer["known"]];
+    assert_eq!(counts, [&json!(5), &json!(0), &json!(true)], "{json}");
+    assert_eq!(code, Some(0));
+    assert!(!shown.contains(PHONE) && !json.contains(PHONE), "{json}");
 }
 
 /// FAULTS N1232: the preview of a release limits the release: entries that the brake holds after the preview stay held.

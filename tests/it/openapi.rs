@@ -171,6 +171,8 @@ const CALLS: &str = r#"
 200 GET /admin/v1/brakes
 200 POST /admin/v1/brakes {"source": "crm", "open_seconds": 60, "reason": "because"}
 400 POST /admin/v1/brakes {"source": "crm", "open_seconds": 60}
+200 GET /admin/v1/passed?source=crm&field=phone&rule=same_value
+400 GET /admin/v1/passed?source=crm
 200 POST /admin/v1/store/backup {"name": "copy.db"}
 409 POST /admin/v1/store/backup {"name": "copy.db"}
 200 GET /admin/v1/store/keys

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{Error, Operations, Operator};
 use crate::event::SourceName;
 use crate::imprint::{CustomerRef, PartnerCustomerId};
@@ -31,6 +33,26 @@ pub struct PassedEntries {
 pub struct PassedEntry {
     pub summary: EntrySummary,
     pub partner: Option<PartnerCustomerId>,
+}
+
+impl PassedEntry {
+    /// Describes the entry with its ids and without a value, for answers and files in JSON.
+    pub fn to_json(&self) -> Value {
+        let receipt = &self.summary.receipt;
+        let imprint = match &self.summary.customer {
+            Some(LaneKey::Imprint(id)) => Some(id.as_str()),
+            Some(LaneKey::Partner(_)) | None => None,
+        };
+        json!({
+            "entry": receipt.entry.0,
+            "event": receipt.identity.id.as_str(),
+            "type": receipt.event_type.as_str(),
+            "state": receipt.state.as_str(),
+            "accepted_at": receipt.accepted_at.to_rfc3339(),
+            "imprint_id": imprint,
+            "partner_customer_id": self.partner.as_ref().map(|id| id.as_str()),
+        })
+    }
 }
 
 impl Operations {

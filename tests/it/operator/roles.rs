@@ -64,6 +64,11 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
         ("GET /shadow", &get, None),
         ("GET /denied-requests", &get, None),
         ("GET /cases", &get, None),
+        (
+            "GET /passed?source=crm&field=phone&rule=same_value",
+            &get,
+            None,
+        ),
         ("POST /customers/show", &export, None),
         ("POST /entries/replay", &preview, None),
         ("POST /entries/discard", &preview, None),
