@@ -86,6 +86,9 @@ enum CliCommand {
     Parked(operator::ParkedOptions),
     /// Groups the newest entries that wait for an operator by their cause: parked, undecided and held entries.
     Problems(operator::ProblemsOptions),
+    /// Shows what a running bridge would send for an event, and what an edited source file would change. Sends and stores
+    /// nothing.
+    TryOut(operator::TryOutOptions),
     /// Lists the entries that passed the mass-change brake of a source before it held a mass change. The command shows no
     /// value.
     Passed(operator::PassedOptions),
@@ -166,6 +169,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Events(options) => operator::events(&options),
         CliCommand::Parked(options) => operator::parked(&options),
         CliCommand::Problems(options) => operator::problems(&options),
+        CliCommand::TryOut(options) => operator::try_out(&options),
         CliCommand::Passed(options) => operator::passed(&options),
         CliCommand::Customer(options) => operator::customer(&options),
         CliCommand::Show(options) => operator::show(&options),

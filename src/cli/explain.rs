@@ -32,7 +32,7 @@ use crate::time::Clock;
 
 mod report;
 
-pub(super) use report::in_one_line;
+pub(super) use report::{body as lines, in_one_line};
 
 /// The arguments of the command `explain`.
 #[derive(Debug, Args)]
@@ -141,7 +141,7 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(NEGATIVE_RESULT));
     }
     let headers = request_headers(source, &headers).map_err(|reason| anyhow!(reason))?;
-    let body = body(options)?;
+    let body = read_body(options.file.as_deref())?;
     let message = RequestMessage {
         headers: &headers,
         body: &body,
@@ -217,12 +217,9 @@ fn exit_code(is_refused: bool) -> ExitCode {
     }
 }
 
-fn body(options: &ExplainOptions) -> anyhow::Result<Vec<u8>> {
-    match options
-        .file
-        .as_deref()
-        .filter(|file| file.as_os_str() != "-")
-    {
+/// Reads the request body from a file, or from standard input.
+pub(super) fn read_body(file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
+    match file.filter(|file| file.as_os_str() != "-") {
         Some(file) => fs::read(file).with_context(|| file.display().to_string()),
         None => {
             let mut body = Vec::new();

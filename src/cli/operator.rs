@@ -29,6 +29,7 @@ mod problems;
 mod sources;
 mod status;
 pub(super) mod table;
+mod try_out;
 mod versions;
 
 pub(super) use audit::{AuditOptions, audit};
@@ -42,6 +43,7 @@ pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
 };
 pub(super) use status::{StatusOptions, status};
+pub(super) use try_out::{TryOutOptions, try_out};
 pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The state of the entries that the command `events` lists without options.

@@ -700,6 +700,8 @@ fn look_at_entries(scenario: &mut Scenario) {
         &["show", &entry, "--json"],
         &["explain", "--entry", &entry],
         &["explain", "--entry", &entry, "--json"],
+        &["try-out", "--source", "crm", "--entry", &entry],
+        &["try-out", "--source", "crm", "--entry", &entry, "--json"],
         &["replay", &entry, "--preview"],
         &["replay", &entry, "--preview", "--map-again", "--json"],
         &["audit"],

@@ -1,5 +1,6 @@
 //! Tests of the operator's use cases through the admin API and the command line, and of the audit log.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -774,6 +775,59 @@ fn the_command_line_shows_cases_and_the_origin_of_a_value() {
         assert!(!output.contains("@example.com"), "{output}");
     }
     assert_eq!(app.run("customer", &["--customer", "nobody"]).code, 2);
+}
+
+/// FAULTS N1501: an operator without a browser tries an event, and an edited source file.
+#[test]
+fn the_command_line_tries_an_event_and_an_edited_source_file() {
+    let app = OperatedApp::start("");
+    let entry = app.park(&email("bad", "c1", 1), "c1").to_string();
+    let body = app.0.files.store_file("body.json");
+    std::fs::write(&body, email("tried", "c2", 1).json().to_string()).unwrap();
+    let body = body.to_str().unwrap();
+    let media_type = ["-H", "content-type: application/cloudevents+json"];
+    let of_body = [&["--source", "crm", body], &media_type[..]].concat();
+    let of_entry = ["--source", "crm", "--entry", &entry];
+    let crm = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sources/crm.toml");
+    let text = std::fs::read_to_string(crm).unwrap();
+    let edited = |name: &str, from: &str, to: &str| {
+        let path = app.0.files.store_file(name);
+        assert!(text.contains(from));
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        path.display().to_string()
+    };
+    let same = edited("same.toml", "Bronze", "Bronze");
+    let changed = edited(
+        "changed.toml",
+        "customer_history.email = \".data.customer.email\"",
+        "",
+    );
+    let wrong = edited("wrong.toml", "\".data.customer.email\"", "\".data.(\"");
+    for event in [&of_body[..], &of_entry] {
+        for (file, code, said) in [
+            (None, 0, "email"),
+            (Some(&same), 0, "the edited file changes nothing"),
+            (Some(&changed), 0, "  customer_history.email: "),
+            (Some(&wrong), 2, "the edited file has errors:"),
+        ] {
+            let file = file.map(|file| ["--edited", file.as_str()]);
+            let arguments = [event, file.as_ref().map_or(&[][..], |file| &file[..])].concat();
+            let tried = app.run("try-out", &arguments);
+            assert_eq!(tried.code, code, "{}{}", tried.stdout, tried.stderr);
+            assert!(tried.stdout.contains(said), "{said}: {}", tried.stdout);
+            assert!(!tried.stdout.contains("@example.com"), "{}", tried.stdout);
+        }
+    }
+    let json = app.run("try-out", &[&of_body[..], &["--json"]].concat());
+    let answer: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(answer["live"]["source"], "crm", "{answer}");
+    let shown = app.run("try-out", &[&of_body[..], &["--reveal"]].concat());
+    assert!(shown.stdout.contains("@example.com"), "{}", shown.stdout);
+    assert_eq!(
+        app.run("events", &["--id", "tried"]).code,
+        2,
+        "stored nothing"
+    );
 }
 
 /// FAULTS N1498: the command line and the console say why a customer's entry is not sent: an operator has paused the delivery,

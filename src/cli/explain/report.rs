@@ -13,7 +13,7 @@ const CELL_CHARACTERS_MAX: usize = 48;
 const HEAD: [&str; 4] = ["FIELD", "RESULT", "READS", "EXPRESSION"];
 
 /// Formats the explanation of a request body, with one part for each event of the body.
-pub(super) fn body(explanation: &Explanation) -> Vec<String> {
+pub(in crate::cli) fn body(explanation: &Explanation) -> Vec<String> {
     if let Some(outcome) = &explanation.outcome {
         let mut lines = vec![format!("the body: {}", summary(outcome))];
         lines.extend(details(outcome));
