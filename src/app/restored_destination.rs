@@ -19,10 +19,7 @@ pub(super) async fn restored_destination(
 ) -> anyhow::Result<Arc<Destination>> {
     let destination = Destination::new(rate, now);
     let mode = outbox.setting(Setting::DestinationMode).await?;
-    let mode = mode
-        .and_then(|word| OperatorMode::parse(&word))
-        .unwrap_or_default();
-    destination.set_mode(mode);
+    destination.set_mode(mode.map_or_else(OperatorMode::default, |word| stored_mode(&word)));
     let until = outbox
         .setting(Setting::ThrottledUntil)
         .await?
@@ -31,4 +28,15 @@ pub(super) async fn restored_destination(
         destination.wait_until(until);
     }
     Ok(Arc::new(destination))
+}
+
+/// Returns the mode that an operator has set. A damaged mode was possibly a pause, so the bridge sends nothing until an operator
+/// sets a mode.
+fn stored_mode(word: &str) -> OperatorMode {
+    OperatorMode::parse(word).unwrap_or_else(|| {
+        tracing::error!(
+            "the mode of the destination in the store is damaged, so sending is paused; set the mode again"
+        );
+        OperatorMode::Paused
+    })
 }

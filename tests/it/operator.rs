@@ -934,6 +934,27 @@ fn a_damaged_optional_setting_does_not_stop_the_start() {
     }
 }
 
+/// FAULTS N1509: the stored mode is damaged. It was possibly a pause, so the bridge sends nothing.
+#[test]
+fn a_damaged_mode_is_a_pause() {
+    let mut app = OperatedApp::start("");
+    let pause = json!({"mode": "paused", "reason": "a test"});
+    app.post("/destination", &pause);
+    app.0.accept(&email("waits", "c1", 1));
+    app.0.stop().unwrap();
+    let store = rusqlite::Connection::open(app.0.files.store()).unwrap();
+    let damage = "UPDATE meta SET value = 'pauset' WHERE name = 'destination_mode'";
+    assert_eq!(store.execute(damage, []).unwrap(), 1);
+    drop(store);
+    app.0.restart();
+    assert_eq!(app.get("/destination")["mode"], "paused");
+    assert_eq!(app.0.imprint.calls().len(), 0);
+    app.post("/destination", &json!({"mode": "open"}));
+    wait_for("the delivery", || {
+        (!app.0.imprint.calls().is_empty()).then_some(())
+    });
+}
+
 /// FAULTS D15: an operator copies the store while the bridge runs, and the waiting entries of the copy are delivered
 /// after the restore.
 #[test]

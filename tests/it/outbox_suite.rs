@@ -961,6 +961,26 @@ async fn a_damaged_optional_setting_is_replaced() {
     }
 }
 
+/// FAULTS N1509: a setting that the bridge needs is damaged. If it were absent, the start would overwrite it.
+#[tokio::test]
+async fn a_damaged_needed_setting_is_an_error() {
+    for (engine, outbox, folder) in engines() {
+        let StoreFolder::Database(database) = folder else {
+            continue;
+        };
+        for setting in [Setting::Destination, Setting::SourceOrders] {
+            let stored = outbox.store_setting(setting, "{}".to_owned());
+            stored.await.unwrap();
+            let name = setting.name();
+            database.psql(&format!(
+                "UPDATE imprint_bridge.meta SET value = '\\x00ff' WHERE name = '{name}'"
+            ));
+            let read = outbox.setting(setting).await;
+            assert!(read.is_err(), "{engine} {name}");
+        }
+    }
+}
+
 async fn replace_damaged(outbox: &dyn Outbox, place: &str) {
     let setting = Setting::LastEvents;
     let known = outbox.setting(setting).await.unwrap();

@@ -126,10 +126,12 @@ pub(super) async fn read(
             .and_then(|stored| codec::decode_text(sealer, BlobKind::Evidence, 0, &stored).ok());
         return Ok(text);
     }
-    Ok(match stored {
-        Some(StoredText::Plain(text)) => Some(text.to_owned()),
-        Some(StoredText::Sealed(_)) | None => setting.is_optional().then(String::new),
-    })
+    match stored {
+        Some(StoredText::Plain(text)) => Ok(Some(text.to_owned())),
+        Some(StoredText::Sealed(_)) | None if setting.is_optional() => Ok(Some(String::new())),
+        // The start would take the absent setting for a new store, and overwrite it.
+        Some(StoredText::Sealed(_)) | None => Err(DbFault::Damaged(setting.name())),
+    }
 }
 
 impl Settings for PostgresOutbox {
