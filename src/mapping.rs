@@ -269,9 +269,9 @@ impl Mapping {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
-        match or_record(&mut errors, &WHEN, self.concerns(event, headers)) {
-            Some(true) => {}
-            Some(false) => return Ok(None),
+        match or_record(&mut errors, &WHEN, self.condition(event, headers)) {
+            Some(Some(true)) => {}
+            Some(Some(false) | None) => return Ok(None),
             None => return Err(errors),
         }
         let customer = self.customer(input, &mut errors);

@@ -339,26 +339,38 @@ fn unknown(target: &str) -> String {
     format!("{none}; it has {}", alike.join(" and "))
 }
 
-/// Returns whether the condition `when` reads the row before a change, outside of the row after it.
+/// Returns whether the condition `when` reads the row before a change: a part that the rule `before` uses outside of the row after
+/// the change, or the row before it inside that row.
 fn reads_before(before: &CompiledRule, when: &CompiledRule, after_path: &[PathStep]) -> bool {
     let mut of_condition = UsedParts::default();
     let result = when.plan.used(&[ValueOrigin::event()], &mut of_condition);
     of_condition.touch(&result);
-    let rows = before
-        .plan
-        .used(&[ValueOrigin::event()], &mut UsedParts::default());
-    let is_after = |steps: &[UsedStep]| {
-        let mut pairs = after_path.iter().zip(steps);
-        steps.len() >= after_path.len()
-            && pairs.all(|(step, used)| match (step, used) {
-                (PathStep::Key(key), UsedStep::Member(name)) => key == name,
-                (PathStep::Key(_) | PathStep::Index(_), UsedStep::Each | UsedStep::Member(_)) => {
-                    false
-                }
-            })
+    let mut of_row = UsedParts::default();
+    let rows = before.plan.used(&[ValueOrigin::event()], &mut of_row);
+    of_row.touch(&rows);
+    let after: Vec<UsedStep> = after_path
+        .iter()
+        .filter_map(|step| match step {
+            PathStep::Key(key) => Some(UsedStep::Member(key.clone())),
+            PathStep::Index(_) => None,
+        })
+        .collect();
+    let parts: Vec<Vec<UsedStep>> = of_row
+        .into_parts()
+        .into_iter()
+        .map(|part| part.steps)
+        .collect();
+    // The way to a part says nothing about the row.
+    let is_way = |steps: &Vec<UsedStep>| {
+        let mut others = parts.iter();
+        others.any(|other| other.len() > steps.len() && other.starts_with(steps))
     };
-    let rows = rows.iter().filter_map(ValueOrigin::steps);
-    let rows: Vec<&[UsedStep]> = rows.filter(|steps| !is_after(steps)).collect();
+    let outside = parts
+        .iter()
+        .filter(|steps| !is_way(steps) && !steps.starts_with(&after) && !after.starts_with(steps));
+    let inside = rows.iter().filter_map(ValueOrigin::steps);
+    let inside = inside.filter(|steps| steps.len() > after.len() && steps.starts_with(&after));
+    let rows: Vec<&[UsedStep]> = outside.map(Vec::as_slice).chain(inside).collect();
     of_condition.into_parts().iter().any(|part| {
         rows.iter().any(|row| {
             let is_around = part.extent == UsedExtent::Whole && row.starts_with(&part.steps);

@@ -9,7 +9,7 @@ use super::budget;
 use super::contract;
 use super::error::EvalError;
 use super::located::{self, LocatedValue, ReadContext};
-use super::{BEFORE, Field, FieldRule, Mapping, Update, or_record};
+use super::{BEFORE, CompiledRule, Field, FieldRule, Mapping, Update, or_record};
 use crate::event::{EventError, RequestHeaders};
 use crate::imprint::{CustomerRef, FieldGroup};
 
@@ -101,7 +101,7 @@ impl Mapping {
     /// Returns the update without the field groups whose values have not changed.
     ///
     /// Returns the whole update if the event does not contain the customer before the change. That is also so if the source
-    /// has said nothing about this customer then: the row before the change has another id, or does not meet `when`.
+    /// has said nothing about this customer then: the row before the change has another id or null, or does not meet `when`.
     ///
     /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
     /// before the change counts as changed. A field that the update leaves out because of an invalid value does not count
@@ -123,13 +123,11 @@ impl Mapping {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let before_event = LocatedValue::of_event(&event);
         let mut unreadable = Vec::new();
-        let was_sent =
-            images.is_condition || matches!(self.concerns(&event, now.headers), Ok(true));
-        let customer = self.customer(&before_event, &mut unreadable);
-        if !was_sent || customer.as_ref() != now.customer {
+        let was_left_out =
+            !images.is_condition && matches!(self.condition(&event, now.headers), Ok(Some(false)));
+        if was_left_out || self.is_about_other(&before_event, now.customer) {
             return update.clone();
         }
-        unreadable.clear();
         let before = self.values(&before_event, &mut unreadable);
         let was_foreign = self.has_foreign_address(&before_event, &before, &unreadable);
         let is_foreign = self.has_foreign_address(input, values, errors);
@@ -153,21 +151,37 @@ impl Mapping {
             .collect()
     }
 
-    /// Returns whether an event meets the condition `when`.
-    pub(super) fn concerns(
+    /// Returns whether an event meets the condition `when`, or `None` if the event says nothing about it. Such an event does not
+    /// meet the condition.
+    pub(super) fn condition(
         &self,
         event: &Value,
         headers: &RequestHeaders,
-    ) -> Result<bool, EvalError> {
+    ) -> Result<Option<bool>, EvalError> {
         let Some(when) = &self.when else {
-            return Ok(true);
+            return Ok(Some(true));
         };
         let context = ReadContext {
             headers: Some(headers),
             log: None,
         };
         let request = LocatedValue::in_context(event, &context);
-        when.plan.read(&request).map(|located| located.is_true())
+        let met = when.plan.read(&request)?;
+        let is_met = met.is_true();
+        Ok((is_met || !met.is_absent()).then_some(is_met))
+    }
+
+    /// Returns whether the row before the change names another customer, or null. A row without the id does not say so.
+    fn is_about_other(&self, before: &LocatedValue<'_>, now: Option<&CustomerRef>) -> bool {
+        let imprint = stated(self.imprint_id.as_ref(), before).map(|located| {
+            let id = located.and_then(|located| contract::imprint_id(&located));
+            id.ok().flatten().as_ref() != now.and_then(CustomerRef::imprint)
+        });
+        let partner = stated(self.partner_id.as_ref(), before).map(|located| {
+            let id = located.and_then(|located| contract::partner_id(&located));
+            id.ok().flatten().as_ref() != now.and_then(CustomerRef::partner)
+        });
+        imprint == Some(true) || partner == Some(true)
     }
 
     /// Returns whether the address is outside the USA and its territories, or `None` if the country is invalid. `values` and
@@ -192,6 +206,15 @@ impl Mapping {
         let is_invalid = errors.iter().any(is_country) || skipped.any(is_country);
         (!is_invalid).then(|| values.names_foreign_country())
     }
+}
+
+/// Returns the value of a rule, or `None` if the event says nothing about it.
+fn stated<'v>(
+    rule: Option<&'v CompiledRule>,
+    event: &LocatedValue<'v>,
+) -> Option<Result<LocatedValue<'v>, EvalError>> {
+    let read = rule.map(|rule| rule.plan.read(event))?;
+    (!read.as_ref().is_ok_and(LocatedValue::is_absent)).then_some(read)
 }
 
 #[cfg(test)]

@@ -321,11 +321,8 @@ city = ".after.city"
     assert_eq!(body, Some(json!({"city": "Miami"})), "{item}");
 }
 
-/// FAULTS N1487: with `only_changed`, the source said nothing about the customer before the change: the condition left the
-/// customer out, or the row had another customer's id or none. The update then has all fields.
-#[test]
-fn a_customer_that_was_not_sent_before_is_sent_as_a_whole() {
-    let source = r#"
+/// A source that compares two rows of a customer.
+const IMAGES: &str = r#"
 [auth]
 kind = "none"
 [body]
@@ -344,37 +341,84 @@ only_changed.after = ".after"
 email = ".after.email"
 metadata.tier = ".after.tier"
 "#;
-    let shop = Shop::start(source);
+
+/// FAULTS N1487: with `only_changed`, the source said nothing about the customer before the change: the condition left the
+/// customer out, or the row had another customer's id or none. The update then has all fields.
+#[test]
+fn a_customer_that_was_not_sent_before_is_sent_as_a_whole() {
+    let shop = Shop::start(IMAGES);
     let row = |no: &str, active: bool, tier: &str| json!({"no": no, "active": active, "email": "a@example.com", "tier": tier});
     let now = row("c1", true, "gold");
     let both = json!({"email": "a@example.com", "metadata": {"tier": "gold"}});
     let tier = json!({"metadata": {"tier": "gold"}});
-    let mut unlinked = row("c1", true, "gold");
-    unlinked.as_object_mut().unwrap().remove("no");
+    let with =
+        |no: Value| json!({"no": no, "active": true, "email": "a@example.com", "tier": "silver"});
+    let mut unknown = with(json!("c1"));
+    unknown
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| name == "email" || name == "tier");
     for (n, before, expected) in [
-        (1, row("c1", true, "silver"), Some(tier)),
+        (1, row("c1", true, "silver"), Some(tier.clone())),
         (2, row("c1", false, "silver"), Some(both.clone())),
         (3, row("c1", false, "gold"), Some(both.clone())),
         (4, row("c2", true, "gold"), Some(both.clone())),
-        (5, unlinked, Some(both)),
-        (6, now.clone(), None),
+        (5, with(json!(null)), Some(both)),
+        // A row without the id and the member of the condition says nothing about them.
+        (6, unknown, Some(tier)),
+        (7, now.clone(), None),
     ] {
         let event = changed(n, &json!({"before": before, "after": now}));
         let (item, body) = shop.accept(&event);
         assert_eq!(body, expected, "{n}: {item}");
     }
-    // A condition that compares the two rows says nothing about the row before the change.
-    let rows = source.replace(
-        "\".after.active != false\"",
-        "'.before == null or .after.tier != .before.tier'",
-    );
-    let shop = Shop::start(&rows);
-    let event = changed(
-        7,
-        &json!({"before": row("c1", true, "silver"), "after": now}),
-    );
-    let (item, body) = shop.accept(&event);
-    assert_eq!(body, Some(json!({"metadata": {"tier": "gold"}})), "{item}");
+}
+
+/// FAULTS N1487: a condition that reads the row before the change says nothing about that row.
+#[test]
+fn a_condition_about_both_rows_is_not_asked_about_one() {
+    let row = |no: &str, tier: &str| json!({"no": no, "active": true, "email": "a@example.com", "tier": tier});
+    let now = row("c1", "gold");
+    for (before, when, partial) in [
+        (
+            ".before",
+            ".before == null or .after.tier != .before.tier",
+            false,
+        ),
+        (".before", ".after.tier != .before.tier", false),
+        (
+            "select(.before != null) | .after + .before",
+            ".after.tier != .before.tier",
+            true,
+        ),
+        (
+            "{no: .after.no, tier: .before.tier, email: .after.email}",
+            ".after.tier != .before.tier",
+            true,
+        ),
+        (".after.old", ".after.old.tier != .after.tier", false),
+    ] {
+        let rows = IMAGES
+            .replace("\".after.active != false\"", &format!("'{when}'"))
+            .replace("\".before\"", &format!("'{before}'"));
+        let shop = Shop::start(&rows);
+        let old = match partial {
+            true => json!({"tier": "silver"}),
+            false => row("c1", "silver"),
+        };
+        let mut after = now.clone();
+        after
+            .as_object_mut()
+            .unwrap()
+            .insert("old".to_owned(), old.clone());
+        let event = changed(8, &json!({"before": old, "after": after}));
+        let (item, body) = shop.accept(&event);
+        assert_eq!(
+            body.as_ref(),
+            Some(&json!({"metadata": {"tier": "gold"}})),
+            "{before} {when}: {item}"
+        );
+    }
 }
 
 /// FAULTS N392: a replay with the corrected mapping replaces the list of skipped fields.
