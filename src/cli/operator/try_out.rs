@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -78,14 +78,17 @@ fn edited_text(file: &Path) -> anyhow::Result<String> {
 }
 
 fn headers(headers: &[(HeaderName, HeaderValue)]) -> anyhow::Result<Value> {
-    let headers = headers.iter().map(|(name, value)| {
+    let mut members = Map::new();
+    for (name, value) in headers {
         let value = value.to_str();
         let value = value.with_context(|| format!("the value of the header {name}"))?;
-        Ok((name.as_str().to_owned(), json!(value)))
-    });
-    Ok(Value::Object(
-        headers.collect::<anyhow::Result<Map<String, Value>>>()?,
-    ))
+        let earlier = members.insert(name.as_str().to_owned(), json!(value));
+        ensure!(
+            earlier.is_none(),
+            "the header {name} occurs twice: the bridge takes a header only once"
+        );
+    }
+    Ok(Value::Object(members))
 }
 
 fn explanation(value: &Value) -> anyhow::Result<Explanation> {

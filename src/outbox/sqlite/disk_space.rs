@@ -220,7 +220,11 @@ impl DiskSpace {
         }
         self.is_refused.set(false);
         self.adjust(connection);
-        // Without an event, nothing else finds out whether the next event has space.
+    }
+
+    /// Shows at intervals whether the next event has space: without an event, nothing else finds out. A short disk makes the
+    /// function truncate the write-ahead log.
+    pub(super) fn look_again(&self, connection: &Connection) {
         let has_space = self.has_space_for_intake(connection);
         let is_impossible = self.present_reserve() == Reserve::Impossible;
         // The free space does not show the limit that has refused the write. Only a stored event ends such a state.
@@ -445,12 +449,12 @@ mod tests {
         disk.keep_reserve(&connection);
         assert!(!full());
         disk.report_refused();
-        disk.adjust_again(&connection);
+        disk.look_again(&connection);
         assert!(full());
         disk.report_stored();
         assert!(!full());
         disk.show(false);
-        disk.adjust_again(&connection);
+        disk.look_again(&connection);
         assert!(!full(), "the disk has space again");
     }
 

@@ -275,7 +275,10 @@ impl<'a> Writer<'a> {
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
-            self.disk.report_refused();
+            // Without an event, nothing would end the state.
+            if !appends.is_empty() {
+                self.disk.report_refused();
+            }
             refuse_appends(appends.drain(..), &Error::Full);
             self.disk.make_room(self.store);
             result = self.transact(&mut appends, &settles, Isolation::Command);

@@ -14,6 +14,7 @@ impl Writer<'_> {
         let erased = if self.files.displaced().is_some() {
             Ok(false)
         } else {
+            self.disk.look_again(self.store);
             truncate_log(self.store)
         };
         self.files.leave();
