@@ -173,6 +173,8 @@ fn a_list_without_prefixes_needs_another_sender() {
     for line in [
         format!("{},{other}", signature(BODY)),
         format!("{other},{}", signature(BODY)),
+        // The time of one request is no prefix.
+        format!("t={TIME},{}", signature(BODY)),
     ] {
         let folder = folder(&owned(HMAC), SECRET);
         let (is_authentic, report) = verify(&folder, &[format!("x-sig: {line}")]);
@@ -252,5 +254,72 @@ fn verify_denies_what_the_signature_does_not_cover() {
     ] {
         let (_, report) = verify(&folder, &lines(more));
         assert!(report.contains(part), "{report}");
+    }
+}
+
+/// FAULTS N1477: the same for Standard Webhooks, whose secret can have each form too.
+#[test]
+fn a_standard_webhook_in_each_form_of_base64_is_accepted() {
+    let key = [0xfb; 32];
+    let bytes = mac(&key, &format!("m-1.{TIME}.{BODY}"));
+    let forms = |bytes: &[u8]| {
+        let standard = STANDARD.encode(bytes);
+        let bare = standard.trim_end_matches('=').to_owned();
+        [standard, bare, URL_SAFE_NO_PAD.encode(bytes)]
+    };
+    for secret in forms(&key) {
+        let standard = owned(&[("kind", "standard_webhooks")]);
+        let folder = folder(&standard, &format!("whsec_{secret}"));
+        for signature in forms(&bytes) {
+            let lines = [
+                "webhook-id: m-1".to_owned(),
+                format!("webhook-timestamp: {TIME}"),
+                format!("webhook-signature: v1,{signature}"),
+            ];
+            let (is_authentic, report) = verify(&folder, &lines);
+            assert!(is_authentic, "{secret} {signature}: {report}");
+        }
+    }
+}
+
+/// FAULTS N1511: a header with the right token occurs twice. Nothing else is wrong.
+#[test]
+fn a_token_that_occurs_twice_is_the_only_cause() {
+    for (auth, header) in [
+        (
+            "kind = \"bearer\"\n",
+            format!("authorization: Bearer {SECRET}"),
+        ),
+        (
+            "kind = \"token\"\nheader = \"x-key\"\n",
+            format!("x-key: {SECRET}"),
+        ),
+    ] {
+        let folder = SourceFolder::with_auth(&format!("{auth}token_files = [\"$/secret\"]"));
+        let folder = folder.secret("secret", SECRET);
+        std::fs::write(folder.path("body"), BODY).unwrap();
+        let (is_authentic, report) = verify(&folder, &[header.clone(), header]);
+        assert!(
+            !is_authentic && report.contains("occurs 2 times"),
+            "{report}"
+        );
+        for wrong in ["check auth.", "cuts the secret", "compare the secret"] {
+            assert!(!report.contains(wrong), "{wrong} in {report}");
+        }
+    }
+}
+
+/// FAULTS N1512: `event` is no misspelt `event_id`.
+#[test]
+fn a_name_with_another_word_is_no_misspelt_name() {
+    let more = "[body]\nformat = \"json\"\nid = \".event_id\"\ntype = '\"p\"'\n[events.p]\nschema = \"any.json\"\n\
+                customer.imprint_id = \".cid\"\n[events.p.update]\nemail = \".email\"\n";
+    let app = SourceFolder::new("", "kind = \"none\"", more).start();
+    for (member, is_named) in [("event", false), ("event_ids", true), ("eventID", true)] {
+        let body = format!("{{\"{member}\": \"1\", \"cid\": \"c\", \"email\": \"a@b.com\"}}");
+        let answer = post(&app, &[], &body);
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        let found = answer.body.contains("The body has a value at");
+        assert_eq!(found, is_named, "{member}: {}", answer.body);
     }
 }

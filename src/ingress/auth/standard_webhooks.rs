@@ -76,7 +76,7 @@ impl SigningKey {
     /// Returns the reason why the text is no such secret.
     pub fn parse_with(secret: &SecretString, minimum: SecretMinimum) -> Result<Self, SecretFlaw> {
         let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX);
-        let decoded = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
+        let decoded = encoded.and_then(|encoded| SecretEncoding::Base64.decode(encoded));
         let decoded = decoded.ok_or(SecretFlaw::Encoding(SECRET_FORM))?;
         let decoded = SecretBox::new(Box::new(decoded));
         let decoded = decoded.expose_secret();
@@ -303,7 +303,7 @@ fn is_any(mac: &Hmac<Sha256>, signatures: &[Vec<u8>]) -> bool {
 fn signatures(line: &str) -> Vec<Vec<u8>> {
     line.split(' ')
         .filter_map(|signature| signature.strip_prefix(SIGNATURE_PREFIX))
-        .filter_map(|encoded| STANDARD.decode(encoded).ok())
+        .filter_map(|encoded| SignatureEncoding::Base64.decode(encoded))
         .take(SIGNATURES_MAX)
         .collect()
 }

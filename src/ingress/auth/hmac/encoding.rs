@@ -47,7 +47,7 @@ impl SecretEncoding {
         }
     }
 
-    pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
+    pub(in crate::ingress::auth) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Text => Some(text.as_bytes().to_vec()),
             Self::Base64 => unbase64(text),
@@ -65,7 +65,7 @@ impl SignatureEncoding {
         }
     }
 
-    pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
+    pub(in crate::ingress::auth) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Hex => unhex(text),
             Self::Base64 => unbase64(text),

@@ -16,6 +16,8 @@ pub(super) const HEADERS_MAX: usize = 24;
 /// The separators of the items of a header that senders use.
 const SEPARATORS: [char; 6] = [',', ';', ' ', '&', '|', ':'];
 
+/// The minimum number of digits of a time in seconds since 1970.
+const TIME_DIGITS_MIN: usize = 9;
 /// The note on a header with several signatures that no prefix selects.
 const ONE_SIGNATURE: &str = "the sender sends only this one signature (auth.prefix and auth.separator are then left out), because no prefix selects the signatures of this list";
 
@@ -158,7 +160,10 @@ impl HmacScheme {
 
     /// Returns the note on a header whose value is this prefix and the signature.
     fn whole_line(&self, prefix: &str) -> String {
-        if prefix.split(SEPARATORS).any(looks_signed) {
+        // A prefix with a time fits one request only.
+        let mut numbers = prefix.split(|c: char| !c.is_ascii_digit());
+        let has_time = numbers.any(|digits| digits.len() >= TIME_DIGITS_MIN);
+        if has_time || prefix.split(SEPARATORS).any(looks_signed) {
             return ONE_SIGNATURE.to_owned();
         }
         let separator = self.header_items.separator();
