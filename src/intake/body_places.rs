@@ -8,6 +8,7 @@ use super::encoding::Encoding;
 use super::message::RequestMessage;
 use super::schema;
 use crate::event::cloudevents::{self, ContentMode};
+use crate::event::member_name::words;
 use crate::event::{EventError, pointer};
 use crate::mapping::{EventPlaces, SplitCause};
 use crate::spelling;
@@ -104,7 +105,14 @@ impl<'a> BodyPlaces<'a> {
             return None;
         }
         let names = members.keys().map(String::as_str);
-        let names = names.filter(|name| name.len() <= COMPARED_BYTES_MAX);
+        // `event` is no misspelt `event_id`.
+        let wanted = words(&name);
+        let is_part = |other: &&str| {
+            let other = words(other);
+            other.len() != wanted.len()
+                && (other.starts_with(&wanted) || wanted.starts_with(&other))
+        };
+        let names = names.filter(|name| name.len() <= COMPARED_BYTES_MAX && !is_part(name));
         let found = match spelling::misspelt(&name, names) {
             Some(similar) => pointer::inside(outer, similar),
             None => same_name_inside(members, outer, &name)?,

@@ -11,7 +11,7 @@ const STATE: &str =
 const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
 /// The note about a state or a ZIP code that the function of the expression did not make.
-const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
+const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions, and at the rule of the country that they read";
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 const UUID: &str = "the value is a UUID: write the path of the name and not of the id, such as .City.displayValue instead of .City.value";
 const SPACE: &str = "the value begins or ends with a space, which the function trim removes: write | trim at the end";

@@ -74,7 +74,7 @@ pub(super) fn input_in_parentheses(
     let list = input.strip_suffix('?').unwrap_or(&input);
     let list = list.strip_suffix("[]").unwrap_or(&input);
     let read = match name {
-        "last" if list.contains("[]") => format!("[{input}]"),
+        "last" if list.contains(['|', '…']) || list.contains("[]") => format!("[{input}]"),
         "last" => list.to_owned(),
         _ => input.clone(),
     };

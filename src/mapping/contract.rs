@@ -41,13 +41,26 @@ pub(super) fn field_value(
     Ok(located.into_value()?.map(FieldValue::from_value))
 }
 
+/// The error of a constant such as `// "N/A"`, which the author of the mapping has written.
+const OWN_PLACEHOLDER: &str = "the text says that there is no value, so leave it out: a value that is absent or null needs no other text.";
+
 /// Finds the constants that an expression can return. Returns one error for each constant that does not have the format
 /// of the field.
 pub(super) fn wrong_constants(field: &Field, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
-        (!is_cleared(&value))
-            .then(|| field_error(field, &value))
-            .flatten()
+        let text = value.as_str();
+        let is_placeholder = || {
+            let flaw =
+                |text| placeholder::flaw(text).or_else(|| placeholder::no_value(field, text));
+            field.format() == FieldFormat::Text && text.and_then(flaw).is_some()
+        };
+        if is_cleared(&value) {
+            None
+        } else if is_placeholder() {
+            Some(ValueError::new(OWN_PLACEHOLDER))
+        } else {
+            field_error(field, &value)
+        }
     };
     plan.constants().into_iter().filter_map(wrong).collect()
 }
@@ -100,6 +113,9 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
             "a language code of two letters, and the function language reads none in it: write the path of a code or of a tag such as en-US, or translate the value with the function lookup"
         }
         FieldFormat::Language => "a language code of two letters; the function language makes one",
+        FieldFormat::Country if value.is_boolean() => {
+            "a country code of three letters; leave out is_domestic, and write the path of the country with the function alpha3"
+        }
         FieldFormat::Country => "a country code of three letters; the function alpha3 makes one",
         FieldFormat::Currency => "a currency code of three letters",
         FieldFormat::DateTime if text.is_some_and(is_no_time) => return NO_TIME.to_owned(),

@@ -503,6 +503,8 @@ mod tests {
             "last(.x[].y)",
             "write `[.x[].y] | last` instead of `last(.x[].y)`",
         ),
+        // FAULTS N1512
+        ("last(.x[] | .y)", "write `[…] | last` instead of `last(…)`"),
         ("us_state(.data.state)", "write `.data.state | us_state`"),
         ("[date(.a[0])]", "write `.a[0] | date`"),
         ("text(.)", "write `. | text`"),

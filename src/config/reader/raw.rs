@@ -91,12 +91,12 @@ impl Raw {
                 .and_then(|span| Duration::try_from(span).ok())
         };
         let in_days = || match text.trim().strip_suffix('d')?.parse::<u32>() {
-            Ok(days) => Some(format!(
+            Ok(days) if most >= Duration::from_hours(u64::from(days) * 24) => Some(format!(
                 "{}; the units are ms, s, m and h, so write \"{}h\"",
                 range(),
                 u64::from(days) * 24
             )),
-            Err(_no_number) => None,
+            Ok(_) | Err(_) => None,
         };
         let unknown = || in_days().unwrap_or_else(range);
         let duration = seconds.or_else(friendly).ok_or_else(unknown)?;

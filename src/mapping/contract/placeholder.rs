@@ -78,12 +78,27 @@ pub(super) fn no_value(field: &Field, text: &str) -> Option<&'static str> {
 /// The reason why a text such as `N/A` is no id.
 const NO_ID: &str = "The text only says that there is no id, such as null or N/A, so the event does not say which customer it is about. The source must send the id.";
 /// The texts that programs write in the place of an id that they do not have.
-const NO_IDS: [&str; 4] = ["None", "NaN", "null", "undefined"];
+const NO_IDS: [&str; 12] = [
+    "#N/A",
+    "<null>",
+    "N/A",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nil",
+    "null",
+    "undefined",
+    "unknown",
+    "Unknown",
+];
+/// The UUID of zeros, which .NET and other programs write for no UUID (RFC 9562, section 5.9).
+const NIL_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Returns the reason why a text is no id of a customer. An id can be a GUID in braces.
 pub(super) fn no_id(text: &str) -> Option<&'static str> {
     let says_none = NO_IDS.contains(&text)
-        || NO_VALUES.iter().any(|none| none.eq_ignore_ascii_case(text))
+        || text == NIL_UUID
         || text.bytes().all(|byte| byte.is_ascii_punctuation());
     let starts = text.starts_with(['{', '[', '"']);
     let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -207,6 +222,10 @@ mod tests {
             ("undefined", Some(NO_ID)),
             ("n/a", Some(NO_ID)),
             ("-", Some(NO_ID)),
+            ("NULL", Some(NO_ID)),
+            ("<null>", Some(NO_ID)),
+            ("00000000-0000-0000-0000-000000000000", Some(NO_ID)),
+            ("TBD", None),
             ("{D5A3C9F2-0000-4000-8000-000000000001}", None),
             ("none-7", None),
             ("NONE", None),

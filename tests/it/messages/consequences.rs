@@ -110,3 +110,34 @@ fn an_object_of_constants_lacks_the_member() {
         "{all}"
     );
 }
+
+/// FAULTS N1510: the author of the mapping has written the text for no value.
+#[test]
+fn a_constant_for_no_value_is_left_out() {
+    for constant in ["N/A", "Unknown", "-", "null"] {
+        let wrong = format!("first_name = '.first_name // \"{constant}\"'");
+        let expected = "the text says that there is no value, so leave it out";
+        check_source("first_name = \".first_name\"", &wrong, &[expected]);
+    }
+}
+
+/// FAULTS N1512: a remedy that the same setting refuses.
+#[test]
+fn a_day_is_proposed_only_where_it_is_allowed() {
+    let auth = "kind = \"hmac\"\nheader = \"x-s\"\nencoding = \"hex\"\nsecret_files = [\"a\"]\nsigned = \"{timestamp}{body}\"\n\
+                timestamp_header = \"x-t\"\ntolerance = \"1d\"";
+    let source = SOURCE.replacen("kind = \"none\"", auth, 1);
+    let folder = folder_with(&source, SCHEMA);
+    let (_, errors) = check(folder.path(), &[]);
+    assert_contains(&errors, &["from 1s to 3600s"], "1d");
+    assert!(!errors[0].contains("24h"), "{errors:?}");
+}
+
+/// FAULTS N1512: the country is a truth value, because the expression asks whether it is domestic.
+#[test]
+fn a_truth_value_is_no_country() {
+    let country =
+        "customer_history.address.country = '.tier | alpha3? // true | is_domestic'\nfirst_name = ";
+    let wrong = country.replace(".tier | alpha3? // true", "\"USA\"");
+    check_source("first_name = ", &wrong, &["leave out is_domestic"]);
+}
