@@ -39,6 +39,8 @@ pub struct Review {
     /// The paths that an expression reads and no example has, each with the path of an example that has the same last name
     /// and that no expression reads.
     pub absent_paths: Vec<(String, String)>,
+    /// Whether `body.split` makes the events of a body.
+    pub has_split: bool,
     /// The absent paths of members that `body.split` makes, so that no other path of an example is meant.
     pub made_paths: BTreeSet<String>,
     pub notes: Vec<String>,
@@ -110,6 +112,7 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
     }));
     Review {
         absent_paths: absent::paths(&evidence),
+        has_split: split.is_some(),
         made_paths,
         notes,
     }

@@ -215,7 +215,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "no field reads …, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row",
-            "no example has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
+            "no example of this event type has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
         ],
         "The path of `only_changed` is wrong, or each example is the event of a new customer.",
         "Correct the path, or the paths of the fields, or add an example with the row before the change.",

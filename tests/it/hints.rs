@@ -694,7 +694,7 @@ fn a_row_before_the_change_that_no_example_has_is_noted() {
         .replace(".person.firstName", ".new.x")
         .replace(".state", ".new.s");
     let source = source.replace(".zip", ".new.z");
-    let note = "no example has /old, which only_changed.before reads";
+    let note = "no example of this event type has /old, which only_changed.before reads";
     let events = |row: &str| [event("1", &json!({"new": {"x": "a"}, row: {"x": "b"}}))];
     check_note((&source, &events("previous")), note, true);
     check_note((&source, &events("old")), note, false);

@@ -8,7 +8,12 @@ use std::process::Command;
 use crate::commands;
 
 /// The sources of readers, each with the name of its secret file.
-const READERS: [(&str, &str); 2] = [("gorgias", "token"), ("monday", "secret")];
+const READERS: [(&str, &str); 4] = [
+    ("bitrix24", "secret"),
+    ("gorgias", "token"),
+    ("monday", "secret"),
+    ("teamleader", "secret"),
+];
 /// Set this variable to write the reports anew.
 const WRITE: &str = "WRITE_REPORTS";
 

@@ -23,7 +23,10 @@ pub(super) fn notes(
     });
     let is_new = |read: &str| !of_schema.iter().any(|(known, _)| known == read);
     let absent = absent_paths(covered, review).into_iter();
-    let absent = absent.filter(|(read, meant)| is_new(read) && read != meant);
+    // After body.split, the path is right in the body, and the event does not have it.
+    let is_copied = |read: &str, meant: &str| review.has_split && read.ends_with(meant);
+    let absent =
+        absent.filter(|(read, meant)| is_new(read) && read != meant && !is_copied(read, meant));
     let of_examples = absent.map(|(read, meant)| {
         format!(
             "no example has {read}, which an expression reads; did you mean {meant}?{}",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{TypeExamples, last_name, outer, plain_name, text};
+use super::{TypeExamples, base, constant, last_name, outer, plain_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::{CUSTOMER_IDS, EVENT_TYPES, RECORD_IDS};
 use crate::event::pointer;
@@ -271,6 +271,12 @@ fn are_different(one: &EventExplanation, other: &EventExplanation) -> bool {
     first == Some(false) && rest.contains(&Some(false)) && !rest.contains(&Some(true))
 }
 
+/// Returns the id of the customer of an event.
+pub(super) fn id(event: &EventExplanation) -> Option<String> {
+    let mut rules = CUSTOMER_RULES.into_iter();
+    rules.find_map(|rule| plain_value(event, rule))
+}
+
 /// Returns the text or the number that a rule of an event gives. Many CRMs use the number of a database row as the id.
 fn plain_value(event: &EventExplanation, target: &str) -> Option<String> {
     let mut rules = event.targets.iter().flatten();
@@ -309,6 +315,23 @@ fn unread_ids<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> impl Iterator<
 pub(super) fn has_person(evidence: &TypeExamples<'_>, object: &str) -> bool {
     let inside = format!("{object}/");
     personal_reads(evidence).any(|read| read.starts_with(&inside))
+}
+
+/// Returns whether expressions read two kinds of values of a person in an object, or one from a member with its name. An item with
+/// a `value` alone, such as an email address, is a part of a customer.
+pub(super) fn is_record(evidence: &TypeExamples<'_>, object: &str) -> bool {
+    let inside = format!("{object}/");
+    let is_inside = |read: &&String| read.starts_with(&inside);
+    let rules = evidence.targets().filter(|rule| is_personal(rule));
+    let rules = rules.filter(|rule| rule.reads.iter().any(|read| is_inside(&read)));
+    let rules: Vec<&TargetExplanation> = rules.collect();
+    let is_named = |rule: &&TargetExplanation| {
+        let known = constant::known_names(base(&rule.target)).unwrap_or_default();
+        let mut reads = rule.reads.iter().filter(is_inside);
+        reads.any(|read| names::position(&last_name(read), known).is_some())
+    };
+    let fields: BTreeSet<&str> = rules.iter().map(|rule| base(&rule.target)).collect();
+    fields.len() > 1 || rules.iter().any(is_named)
 }
 
 /// Returns the places from which the rules with values of a person read.

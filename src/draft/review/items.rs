@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::constant;
-use super::customer::{has_person, is_customer};
+use super::customer::{is_customer, is_record};
 use super::{SPLIT, TypeExamples, base, last_name, plain_name, text};
 use crate::draft::{address_names, names};
 use crate::event::pointer;
@@ -130,7 +130,7 @@ fn only_first(
     };
     let is_split = evidence.targets().any(|rule| rule.target == SPLIT);
     let item = innermost_item(read, body).filter(|item| is_customer(rule) && item.index == 0)?;
-    if is_split || !has_person(evidence, &pointer::inside(&item.list, "0")) {
+    if is_split || !is_record(evidence, &pointer::inside(&item.list, "0")) {
         return None;
     }
     let path = read.strip_prefix(&item.list)?.strip_prefix("/0")?;
@@ -185,7 +185,9 @@ const FIRST: [&str; 5] = ["[0]", "[0:1]", "[:1]", "first(", "| first"];
 
 /// Returns a note if `body.split` makes an event of the first item of a list, and an example has further items.
 pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<String> {
-    let takes_first = FIRST.iter().any(|first| split.contains(first)) && !split.contains("select(");
+    let pipeline = outside_objects(split);
+    let is_other = pipeline.contains("select(") || pipeline.contains(" as $");
+    let takes_first = FIRST.iter().any(|first| pipeline.contains(first)) && !is_other;
     let left_out = &example.explanation.left_out;
     let mut places = left_out.iter().filter(|_| takes_first);
     let list = places.find_map(|place| {
@@ -205,6 +207,20 @@ pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<Str
             pointer::without_values(list)
         }
     ))
+}
+
+/// Returns an expression without the objects that it makes, such as `{email: .emails[0]}`.
+fn outside_objects(expression: &str) -> String {
+    let mut depth = 0_usize;
+    let is_outside = |letter: &char| {
+        match letter {
+            '{' => depth = depth.saturating_add(1),
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+    };
+    expression.chars().filter(is_outside).collect()
 }
 
 /// An item of a list.

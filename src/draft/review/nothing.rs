@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::TypeExamples;
+use super::{SPLIT, TypeExamples};
 use crate::event::member_name;
 use crate::imprint::Field;
 use crate::intake::{ExplainedOutcome, TargetExplanation, TargetResult};
@@ -147,9 +147,17 @@ fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
         .targets()
         .find(|rule| rule.target == "only_changed.after")?;
     let path = row.expression.trim();
+    // After body.split, a place in the body can have another place in the event.
+    let is_split = evidence.targets().any(|rule| rule.target == SPLIT);
+    let place = row.reads.first()?;
+    let is_inside = |read: &String| {
+        let inside = read.strip_prefix(place.as_str());
+        !is_split && inside.is_some_and(|inside| inside.is_empty() || inside.starts_with('/'))
+    };
     let is_read = |rule: &TargetExplanation| {
         let mut parts = rule.expression.split(path).skip(1);
-        parts.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        rule.reads.iter().any(is_inside)
+            || parts.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
     let fields = || {
         evidence
@@ -177,7 +185,7 @@ fn images(evidence: &TypeExamples<'_>) -> Vec<String> {
     let notes = rows.map(|(_, reads)| {
         let reads: Vec<&str> = reads.into_iter().collect();
         format!(
-            "no example has {}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
+            "no example of this event type has {}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
             reads.join(", ")
         )
     });

@@ -18,17 +18,17 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let rules = || event.targets.iter().flatten();
         let mut countries = rules().filter(|rule| base(&rule.target) == "country");
         let country = countries.next().and_then(text);
-        if country.is_some_and(|country| country != USA) {
+        if country != Some(USA) {
             continue;
         }
         let phones = rules().filter(|rule| base(&rule.target) == "phone");
         notes.extend(phones.filter_map(|rule| {
             let made = text(rule)?;
-            let mut reads = rule.reads.iter();
-            let read = reads.find(|read| {
-                let sent = body.pointer(read).and_then(serde_json::Value::as_str);
-                sent.is_some_and(|sent| is_national(sent, made))
-            })?;
+            let [read] = rule.reads.as_slice() else {
+                return None;
+            };
+            let sent = body.pointer(read).and_then(serde_json::Value::as_str);
+            sent.filter(|sent| is_national(sent, made))?;
             Some(format!(
                 "in an example, {} reads ten digits in {}, a number of the USA without its country code, and makes a number of another country of them: write e164(\"US\")",
                 rule.target,

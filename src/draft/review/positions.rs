@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::TypeExamples;
+use super::{TypeExamples, customer};
 use crate::event::pointer;
 use crate::intake::TargetExplanation;
 
@@ -44,22 +44,26 @@ fn by_position<'r>(rule: &TargetExplanation, read: &'r str) -> Option<(&'r str, 
     found.next()
 }
 
-/// Returns whether the item at this position in one example is at another position in another example.
+/// Returns whether the item at this position in one example is at another position in the example of another customer. A customer
+/// can change the order of the own addresses.
 fn moves(evidence: &TypeExamples<'_>, (list, index): (&str, usize), name: &str) -> bool {
-    let lists = evidence.bodies.iter().map(|body| body.pointer(list));
-    let lists = lists.filter_map(|list| list?.as_array());
-    let names = lists.map(|items| {
-        let names = items
-            .iter()
-            .map(|item| item.get(name).and_then(Value::as_str));
-        names.collect::<Vec<_>>()
+    let lists = evidence.with_bodies().filter_map(|(event, body)| {
+        let items = body.pointer(list)?.as_array()?;
+        let names = items.iter();
+        let names = names.map(|item| item.get(name).and_then(Value::as_str));
+        Some((customer::id(event)?, names.collect::<Vec<_>>()))
     });
-    let lists: Vec<Vec<Option<&str>>> = names.collect();
+    let lists: Vec<(String, Vec<Option<&str>>)> = lists.collect();
     let at = |names: &[Option<&str>]| names.get(index).copied().flatten().map(str::to_owned);
-    lists.iter().filter_map(|names| at(names)).any(|wanted| {
-        lists.iter().any(|names| {
-            let is_here = at(names).is_some_and(|here| here == wanted);
-            !is_here && names.iter().flatten().any(|other| *other == wanted)
+    lists.iter().any(|(customer, names)| {
+        let wanted = at(names);
+        let others = lists.iter().filter(|(other, _)| other != customer);
+        let mut others = others.map(|(_, names)| names);
+        wanted.is_some_and(|wanted| {
+            others.any(|names| {
+                let is_here = at(names).is_some_and(|here| here == wanted);
+                !is_here && names.iter().flatten().any(|other| *other == wanted)
+            })
         })
     })
 }

@@ -73,14 +73,23 @@ fn a_named_value_by_its_position_is_noted() {
     let city = |path: &str| format!("city = {path:?}\nstate = ");
     let both = ["name", "city"];
     let by_id = ".columns | first(.[] | select(.id == 'city')) | .text".replace('\'', "\"");
-    for (path, first, second, is_noted) in [
-        (".columns[1].text", &both[..], &["city", "phone"][..], true),
-        (".columns[1].text", &both, &both, false),
-        // Each address has an id of its own.
-        (".columns[1].text", &both, &["a", "b"], false),
-        (&by_id, &both, &["city", "phone"], false),
+    for (path, first, second, other, is_noted) in [
+        (
+            ".columns[1].text",
+            &both[..],
+            &["city", "phone"][..],
+            "c2",
+            true,
+        ),
+        (".columns[1].text", &both, &both, "c2", false),
+        // A customer can have another first address than before, and each address has an id of its own.
+        (".columns[1].text", &both, &["city", "phone"], "c1", false),
+        (".columns[1].text", &both, &["a", "b"], "c2", false),
+        (&by_id, &both, &["city", "phone"], "c2", false),
     ] {
-        let events = [event("1", &items(first)), event("2", &items(second))];
+        let mut second = items(second);
+        second["cid"] = json!(other);
+        let events = [event("1", &items(first)), event("2", &second)];
         changed(&[("state = ", &city(path))], &events, note, is_noted);
     }
 }
@@ -97,11 +106,16 @@ fn a_national_number_with_another_country_code_is_noted() {
         (".phone | e164(\"US\")", "4155552671", "US", false),
         ("\"+\\(.phone)\" | e164", "14155552671", "US", false),
         (".phone | e164", "+524155552671", "US", false),
+        // The country code is another member.
+        ("\"+\\(.cc)\\(.phone)\" | e164", "5512345678", "US", false),
     ] {
         let fields = format!(
             "phone = '{rule}'\ncustomer_history.address.country = \".country | alpha3\"\nstate = "
         );
-        let events = [event("1", &json!({"phone": phone, "country": country}))];
+        let events = [event(
+            "1",
+            &json!({"phone": phone, "cc": "52", "country": country}),
+        )];
         changed(&[("state = ", &fields)], &events, note, is_noted);
     }
 }
@@ -119,6 +133,16 @@ fn a_split_that_takes_the_first_item_is_noted() {
         ("first(.items[])", &two, true),
         (".items[0:1][]", &two, true),
         (".items[]", &two, false),
+        (
+            ".items[] | {id, kind, cid, ts, person, state: .states[0], zip}",
+            &two,
+            false,
+        ),
+        (
+            "first(.items[]) as $first | .items[] | . + {first: $first.id}",
+            &two,
+            false,
+        ),
         (".items[0]", &one, false),
         (".items[] | select(.kind == \"changed\")", &other, false),
     ] {
@@ -138,9 +162,11 @@ fn a_row_that_no_field_reads_is_noted() {
     let unread = [("version = \".ts\"", images)];
     let read = [unread[0], ("\".state\"", "\".row.state\"")];
     let near = [unread[0], ("\".state\"", "\".rows.state\"")];
+    let quoted = [unread[0], ("\".state\"", "'.[\"row\"].state'")];
     changed(&unread, &events, note, true);
     changed(&near, &events, note, true);
     changed(&read, &events, note, false);
+    changed(&quoted, &events, note, false);
     changed(&[], &events, note, false);
 }
 
@@ -163,4 +189,28 @@ fn a_version_from_the_creation_is_noted() {
             is_noted,
         );
     }
+}
+
+/// FAULTS N1513: the id of an email address is no id of a record.
+#[test]
+fn a_part_of_a_customer_is_no_record() {
+    let note = "set body.split, which makes an event of each item";
+    let item = |id: &str| json!({"id": id, "value": format!("{id}@example.com"), "name": id});
+    let events = [event("1", &json!({"mails": [item("m1"), item("m2")]}))];
+    let id = ("\".cid\"", "\".mails[0].id\"");
+    let email = ("state = ", "email = \".mails[0].value\"\nstate = ");
+    let name = ("\".person.firstName\"", "\".mails[0].name\"");
+    changed(&[id, email], &events, note, false);
+    changed(&[id, email, name], &events, note, true);
+}
+
+/// FAULTS N1513: `did you mean` names no path that the expression has.
+#[test]
+fn a_similar_path_is_another_one() {
+    let split =
+        "split = '.at as $at | .items[] | {id, kind, cid, ts, person, state, zip}'\nid = \".id\"";
+    let body = json!({"items": [event("1", &json!({}))], "sent_at": "2026-01-01T00:00:00Z"});
+    let time = ("type = ", "time = \".sent_at\"\ntype = ");
+    let changes = [("id = \".id\"", split), time];
+    changed(&changes, &[body], "did you mean /sent_at?", false);
 }
