@@ -175,7 +175,7 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// Returns an error if a text only stands in the place of an id.
+/// Returns an error if a text is a placeholder, or says that there is no id.
 fn no_id(located: &LocatedValue<'_>, rule: &'static str) -> Result<(), EvalError> {
     let text = located.value().and_then(Value::as_str);
     let flaw = text.and_then(|text| placeholder::no_id(text.trim()));

@@ -14,7 +14,7 @@ const READERS: [(&str, &str); 4] = [
     ("monday", "secret"),
     ("teamleader", "secret"),
 ];
-/// Set this variable to write the reports anew.
+/// With this variable, the test writes the reports to the files.
 const WRITE: &str = "WRITE_REPORTS";
 
 fn copy(from: &Path, to: &Path) {
@@ -54,7 +54,10 @@ fn compare(found: &str, name: &str) {
         fs::write(&file, found).unwrap();
     }
     let expected = fs::read_to_string(&file).unwrap();
-    assert_eq!(found, expected, "{WRITE}=1 writes the reports anew");
+    assert_eq!(
+        found, expected,
+        "if the new report is right, run the test with {WRITE}=1, which writes the file"
+    );
 }
 
 fn root() -> &'static Path {

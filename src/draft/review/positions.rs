@@ -13,8 +13,8 @@ const NAMES: [&str; 8] = [
     "id", "key", "name", "code", "field", "fieldId", "label", "slug",
 ];
 
-/// Returns a note for each expression that reads an item of a list by its position, if another example has this item at another
-/// position.
+/// Returns a note for each expression that reads an item of a list by its position, if the example of another customer has this
+/// item at another position.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let notes = evidence.targets().filter_map(|rule| {
         let [read] = rule.reads.as_slice() else {
