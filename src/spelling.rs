@@ -53,11 +53,6 @@ pub(crate) fn has_two_wrong_letters(name: &str, other: &str) -> bool {
 /// plural of a word, are different names.
 pub(crate) fn is_typo(name: &str, other: &str) -> bool {
     let (plain_name, plain_other) = (plain(name), plain(other));
-    let digits = |text: &str| {
-        text.chars()
-            .filter(char::is_ascii_digit)
-            .collect::<String>()
-    };
     let is_plural = |one: &str, other: &str| one.strip_suffix('s').is_some_and(|one| one == other);
     let is_long = |text: &str| text.chars().count() >= LONG_CHARS_MIN;
     let is_near = is_long(&plain_name)
@@ -79,6 +74,20 @@ pub(crate) fn has_one_wrong_letter(name: &str, other: &str) -> bool {
 /// Returns whether two names differ only in letter case and separators.
 pub(crate) fn has_same_letters(name: &str, other: &str) -> bool {
     plain(name) == plain(other)
+}
+
+/// Returns whether two words have the same digits, in any order.
+pub(crate) fn has_same_digits(word: &str, other: &str) -> bool {
+    let sorted = |word: &str| {
+        let mut digits: Vec<char> = digits(word).chars().collect();
+        digits.sort_unstable();
+        digits
+    };
+    sorted(word) == sorted(other)
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 fn best<'n>(

@@ -266,8 +266,7 @@ fn is_no_time(text: &str) -> bool {
 /// The error text for a time where the source file says that the versions are numbers.
 const VERSION_IS_TIME: &str = "The version is a time, and version_domain = \"sequence\" requires a whole number. If the versions are times, set version_domain = \"time\".";
 /// The end of the error text for a number where the source file says that the versions are times.
-const VERSION_IS_NUMBER: &str =
-    "If the number grows with each change of the customer, set version_domain = \"sequence\".";
+const VERSION_IS_NUMBER: &str = "If the source counts the changes of the customer with this number, set version_domain = \"sequence\".";
 
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);

@@ -158,7 +158,12 @@ impl Raw {
                 .iter()
                 .map(|word| format!("\"{word}\""))
                 .collect();
-            let suggestion = spelling::suggestion(&text, words_known.iter().copied());
+            // A word with another number, such as base16 and base64, is another word.
+            let has_digits = |word: &str| word.contains(|sign: char| sign.is_ascii_digit());
+            let known = words_known.iter().copied();
+            let known =
+                known.filter(|word| !has_digits(word) || spelling::has_same_digits(word, &text));
+            let suggestion = spelling::suggestion(&text, known);
             format!("must be {}{suggestion}", quoted.join(" or "))
         })
     }

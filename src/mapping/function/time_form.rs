@@ -11,9 +11,9 @@ const OTHER_SPELLING: &str =
 const NUMBER: &str = "The value is a number, not an RFC 3339 time; if the number counts the time since 1970, the function moment makes one.";
 const DIGITS_OF_A_DATE: &str = "The value is a number. If its 8 digits are a date, `text | \"\\(.[0:4])-\\(.[4:6])-\\(.[6:8])\"` writes it with hyphens; if it counts the time since 1970, the function moment makes a time of it.";
 const FOUR_DIGITS: &str = "The value is a number of 4 digits. A year alone is no date and no time, so the source must send the whole date.";
-const NO_OFFSET: &str = "The time has no offset from UTC. If the source writes its times in UTC, append \"Z\", as in \"\\(.time)Z\" | utc.";
+const NO_OFFSET: &str = "The time has no offset from UTC. If the expression cuts the offset off, such as with [0:19], read the whole text. If the source writes its times in UTC without an offset, append \"Z\", as in \"\\(.time)Z\" | utc.";
 const NO_SECONDS: &str = "The time has no seconds. The source must send them; to a time in UTC without an offset, append \":00Z\", as in \"\\(.time):00Z\" | utc.";
-const DATE: &str = "The text is a date without a time of day. If the start of the day in UTC is right, append \"T00:00:00Z\", as in \"\\(.date)T00:00:00Z\".";
+const DATE: &str = "The text is a date without a time of day. If the expression cuts the time off, such as with the function date, leave this out. If the source has only the date, and the start of the day in UTC is right, append \"T00:00:00Z\", as in \"\\(.date)T00:00:00Z\".";
 const RFC_2822: &str = "The text is a time of RFC 2822, which no function reads. The source must send RFC 3339, such as 2025-02-13T14:08:07-05:00.";
 /// The error text for a number that counts further than the calendar.
 pub(super) const OUT_OF_RANGE: &str = "The number is outside the range of the calendar.";

@@ -141,3 +141,20 @@ fn a_truth_value_is_no_country() {
     let wrong = country.replace(".tier | alpha3? // true", "\"USA\"");
     check_source("first_name = ", &wrong, &["leave out is_domestic"]);
 }
+
+/// FAULTS N1540: the expression cuts a part of the time off, or leaves a part of a text out.
+#[test]
+fn a_remedy_does_not_repair_what_the_expression_cuts() {
+    for (wrong, expected) in [
+        (
+            "version = \".updated_at | date\"",
+            "If the expression cuts the time off, such as with the function date, leave this out.",
+        ),
+        (
+            "version = \".updated_at[0:19]\"",
+            "If the expression cuts the offset off, such as with [0:19], read the whole text.",
+        ),
+    ] {
+        check_source("version = \".updated_at\"", wrong, &[expected]);
+    }
+}

@@ -189,7 +189,8 @@ fn a_function_or_a_number_in_the_place_of_a_time_names_the_right_function() {
     let event = fs::read_to_string(&example).unwrap();
     fs::write(&example, event.replacen('{', "{\"number\": 10215, ", 1)).unwrap();
     let (_, errors) = check(folder.path(), &[]);
-    let expected = "If the number grows with each change of the customer, set version_domain";
+    let expected =
+        "If the source counts the changes of the customer with this number, set version_domain";
     assert_contains(&errors, &[expected], "number");
 }
 
