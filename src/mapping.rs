@@ -87,6 +87,7 @@ pub use compared::{ComparedKind, ComparedLetters};
 pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub(crate) use function::time_form::advice_for_text as time_advice;
+pub(crate) use jq::comparisons;
 pub use json_envelope::{
     EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads, UnreadEvent,
 };

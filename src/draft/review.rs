@@ -22,6 +22,7 @@ mod deletions;
 mod emptied;
 mod identity;
 mod items;
+mod letters;
 mod nothing;
 mod pairs;
 mod person;
@@ -57,41 +58,13 @@ struct TypeExamples<'a> {
     reads: BTreeSet<&'a str>,
     /// The places that the schema describes.
     described: Vec<String>,
+    /// The bodies of the examples without an event of this type.
+    others: Vec<&'a Value>,
 }
 
 /// Reviews the mapping of the event type with the key `name` in the source file.
 pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Review {
-    let mut evidence = TypeExamples {
-        events: Vec::new(),
-        bodies: Vec::new(),
-        places: BTreeSet::new(),
-        reads: BTreeSet::new(),
-        described: source
-            .event_types
-            .get(name)
-            .map(|event_type| event_type.schema.leaf_pointers())
-            .unwrap_or_default(),
-    };
-    for example in examples {
-        let is_of_type = |event: &&EventExplanation| {
-            let mapped = source.mapped(event.event_type.as_deref().unwrap_or_default());
-            mapped.is_some_and(|(known, _)| known == name)
-        };
-        let before = evidence.events.len();
-        for event in example.explanation.events.iter().filter(is_of_type) {
-            evidence.events.push(event);
-            evidence.bodies.push(&example.body);
-        }
-        if evidence.events.len() > before {
-            add_places(&example.body, "", &mut evidence.places);
-        }
-        let targets = example.explanation.events.iter();
-        let targets = targets.flat_map(|event| event.targets.iter().flatten());
-        // This expression copies whole events, and reads no value of them.
-        let targets = targets.filter(|target| target.target != SPLIT);
-        let reads = targets.flat_map(|target| target.reads.iter().map(String::as_str));
-        evidence.reads.extend(reads);
-    }
+    let evidence = evidence(source, name, examples);
     let mut notes = of_evidence(&evidence, name);
     let envelope = source.json_envelope.iter();
     let of_body: Vec<_> = envelope
@@ -99,10 +72,11 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         .collect();
     let split = of_body.iter().find(|(rule, _)| *rule == SPLIT);
     let split = split.map(|(_, split)| *split);
-    if let Some(split) = split {
-        let mut examples = examples.iter();
-        notes.extend(examples.find_map(|example| items::first_event(split, example)));
-    }
+    notes.extend(
+        split
+            .into_iter()
+            .flat_map(|split| of_split(split, examples)),
+    );
     notes.extend(nothing::misspelt_keys(&evidence, of_body.into_iter()));
     let made_paths = absent::made_paths(&evidence, split);
     notes.extend(made_paths.iter().map(|path| {
@@ -116,6 +90,53 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         made_paths,
         notes,
     }
+}
+
+/// Collects what the examples of an event type show.
+fn evidence<'a>(source: &Source, name: &str, examples: &'a [ExplainedExample]) -> TypeExamples<'a> {
+    let mut evidence = TypeExamples {
+        events: Vec::new(),
+        bodies: Vec::new(),
+        places: BTreeSet::new(),
+        reads: BTreeSet::new(),
+        described: source
+            .event_types
+            .get(name)
+            .map(|event_type| event_type.schema.leaf_pointers())
+            .unwrap_or_default(),
+        others: Vec::new(),
+    };
+    for example in examples {
+        let is_of_type = |event: &&EventExplanation| {
+            let mapped = source.mapped(event.event_type.as_deref().unwrap_or_default());
+            mapped.is_some_and(|(known, _)| known == name)
+        };
+        let before = evidence.events.len();
+        for event in example.explanation.events.iter().filter(is_of_type) {
+            evidence.events.push(event);
+            evidence.bodies.push(&example.body);
+        }
+        if evidence.events.len() > before {
+            add_places(&example.body, "", &mut evidence.places);
+        } else {
+            evidence.others.push(&example.body);
+        }
+        let targets = example.explanation.events.iter();
+        let targets = targets.flat_map(|event| event.targets.iter().flatten());
+        // This expression copies whole events, and reads no value of them.
+        let targets = targets.filter(|target| target.target != SPLIT);
+        let reads = targets.flat_map(|target| target.reads.iter().map(String::as_str));
+        evidence.reads.extend(reads);
+    }
+    evidence
+}
+
+/// Returns the notes about the expression that divides a body into events.
+fn of_split(split: &str, examples: &[ExplainedExample]) -> Vec<String> {
+    let mut all = examples.iter();
+    let first = all.find_map(|example| items::first_event(split, example));
+    let notes = first.into_iter().chain(items::one_for_all(split));
+    notes.chain(letters::of_split(split, examples)).collect()
 }
 
 /// Returns the notes about the mapping that need only the examples of its event type.
@@ -248,6 +269,17 @@ fn around(place: &str) -> impl Iterator<Item = &str> {
 /// Returns the place around a place, or `None` for the place of the body.
 fn outer_of(place: &str) -> Option<&str> {
     place.rsplit_once('/').map(|(outer, _)| outer)
+}
+
+/// Returns whether two places lie in different items of one list, such as two events of one body.
+fn is_of_other_item(one: &str, other: &str) -> bool {
+    let mut steps = one.split('/').zip(other.split('/'));
+    let differing = steps.find(|(one, other)| one != other);
+    differing.is_some_and(|(one, other)| {
+        [one, other]
+            .iter()
+            .all(|step| step.parse::<usize>().is_ok())
+    })
 }
 
 /// Returns the last name of a place.

@@ -42,7 +42,7 @@ pub(super) const FULL_NAMES: [&str; 6] = [
     "formattedname",
 ];
 /// The names of the time at which the customer joined.
-pub(super) const CREATED: [&str; 30] = [
+pub(super) const CREATED: [&str; 31] = [
     "accountcreatedat",
     "createdat",
     "created",
@@ -55,6 +55,7 @@ pub(super) const CREATED: [&str; 30] = [
     "creationdate",
     "creationtime",
     "datecreated",
+    "datecreate",
     "addtime",
     "signupdate",
     "signedupat",
@@ -204,7 +205,7 @@ pub(super) const EVENT_TYPES: [&str; 16] = [
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
 /// event, then the time at which a relay read or sent the record.
-pub(super) const CHANGE_TIMES: [&str; 74] = [
+pub(super) const CHANGE_TIMES: [&str; 76] = [
     "updatedat",
     "updated",
     "updatedon",
@@ -226,6 +227,8 @@ pub(super) const CHANGE_TIMES: [&str; 74] = [
     "modifieddate",
     "modifiedtime",
     "datemodified",
+    "datemodify",
+    "dateupdate",
     "lastmodified",
     "lastmodifiedat",
     "lastmodifieddate",

@@ -165,6 +165,8 @@ fn similar(read: &str, unused: &[String]) -> Option<String> {
     let (outer, name) = read.rsplit_once('/')?;
     let beside = unused.iter().filter_map(|path| path.rsplit_once('/'));
     let beside = beside.filter(|(around, other)| *around == outer && digits(other) == digits(name));
+    // The plural names a list, and the path reads one value.
+    let beside = beside.filter(|(_, other)| other.strip_suffix('s') != Some(name));
     let meant = spelling::misspelt(name, beside.map(|(_, name)| name))?;
     Some(format!("{outer}/{meant}"))
 }

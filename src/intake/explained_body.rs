@@ -107,8 +107,10 @@ impl Expressions<'_> {
         explanation.reads = rules.iter().flat_map(|rule| rule.reads.clone()).collect();
         explanation.reads.extend(used);
         let is_abroad = rules.iter().any(value_note::is_abroad);
-        let located = rules.into_iter().map(|rule| {
-            let mut target = target(rule, visibility);
+        let located = rules.iter().map(|rule| {
+            let mut target = target(rule.clone(), visibility);
+            let note = target.note.take();
+            target.note = note.and_then(|note| value_note::with_country(note, &rules));
             if is_abroad && value_note::is_of_country(&target.target) {
                 target.note = None;
             }

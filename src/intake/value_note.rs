@@ -11,7 +11,7 @@ const STATE: &str =
 const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
 /// The note about a state or a ZIP code that the function of the expression did not make.
-const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions, and at the rule of the country that they read";
+const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value";
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 const UUID: &str = "the value is a UUID: write the path of the name and not of the id, such as .City.displayValue instead of .City.value";
 const SPACE: &str = "the value begins or ends with a space, which the function trim removes: write | trim at the end";
@@ -105,7 +105,8 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a rule compares a text of the event only with constants of other letters or another case.
+/// Returns whether a rule compares a text of the event only with constants of other letters or another case. A list can have other
+/// items, so a comparison with its items says something only if the rule has found none.
 fn differs_in_case(rule: &RuleExplanation) -> bool {
     let has_equal = |place: &str| {
         let mut all = rule.compared.iter();
@@ -113,10 +114,9 @@ fn differs_in_case(rule: &RuleExplanation) -> bool {
     };
     let mut compared = rule.compared.iter();
     compared.any(|compared| {
-        // A list can have other items.
-        let is_single = !compared.place.contains('*');
+        let is_result = !compared.place.contains('*') || rule.result == RuleResult::Absent;
         let is_other = compared.letters == ComparedLetters::OtherCase;
-        is_single && is_other && !has_equal(&compared.place)
+        is_result && is_other && !has_equal(&compared.place)
     })
 }
 
@@ -159,6 +159,38 @@ fn made_by(function: &str, expression: &str, note: &'static str) -> &'static str
     } else {
         note
     }
+}
+
+/// Completes the note that another branch of an expression gave the value: the rule of the country can be the wrong one. Leaves
+/// out the note if the rule of the country has an error of its own.
+pub(super) fn with_country(note: String, rules: &[RuleExplanation]) -> Option<String> {
+    if note != OTHER_BRANCH {
+        return Some(note);
+    }
+    let mut countries = rules
+        .iter()
+        .filter(|rule| rule.target.ends_with("address.country"));
+    let Some(RuleExplanation {
+        target,
+        expression,
+        result,
+        ..
+    }) = countries.next()
+    else {
+        return Some(format!(
+            "{note}. Look at its conditions; no rule gives the country, so the bridge takes each address for one in the USA: if the event has the country, set customer_history.address.country"
+        ));
+    };
+    let what = match result {
+        RuleResult::Refused(_) | RuleResult::Skipped(_) => return None,
+        RuleResult::Value(_) => "says that the address is in the USA",
+        RuleResult::Absent | RuleResult::Cleared => {
+            "gives no country, so the bridge takes the address for one in the USA"
+        }
+    };
+    Some(format!(
+        "{note}. The rule {target} = {expression} {what}: if this is wrong, correct this rule, otherwise look at the conditions of the branches"
+    ))
 }
 
 /// Returns whether a rule says that the address of the event is outside the USA.

@@ -19,13 +19,15 @@ pub struct ComparedKind {
 }
 
 /// The result of the comparison of a text with a constant text.
+///
+/// The order of the variants is the order in which the comparisons with the items of a list say something: a later one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ComparedLetters {
-    Equal,
-    /// The texts differ only in upper and lower case.
-    OtherCase,
     /// The texts have different letters, or one side is no text.
     Different,
+    /// The texts differ only in upper and lower case.
+    OtherCase,
+    Equal,
 }
 
 impl ComparedLetters {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::LookupTables;
 use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEPS_MAX};
+use super::compared::ComparedKind;
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
@@ -97,6 +98,11 @@ impl<'a> HasLut<'a, Interpreter> for InterpreterData<'a> {
 pub(super) fn compared(code: &str) -> Vec<ComparedPlaces> {
     let term = syntax::parse(code);
     term.map_or_else(|_errors| Vec::new(), |term| used::compared(&term))
+}
+
+/// Returns the comparisons of the values of a body with constants.
+pub(crate) fn comparisons(code: &str, body: &Value) -> Vec<ComparedKind> {
+    ComparedPlaces::kinds(&compared(code), body)
 }
 
 impl Program {

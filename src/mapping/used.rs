@@ -361,7 +361,7 @@ impl ComparedPlaces {
         }
         let kinds = values.into_iter();
         let kinds = kinds.filter_map(|value| ComparedKind::of(place.clone(), value, &self.other));
-        kinds.max_by_key(|compared| compared.fits)
+        kinds.max_by_key(|compared| (compared.fits, compared.letters))
     }
 
     /// Returns the comparisons of an expression with the values of an event. An expression that compares a value with

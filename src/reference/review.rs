@@ -71,6 +71,7 @@ pub static REVIEW: &[MessageExplanation] = &[
             "no example has …, which body.time reads: the events have no time",
             "no example has a value in …, which body.split makes: correct body.split, or add an example with the value",
             "… compares the names of members with \"…\", and no example has this name; did you mean …?",
+            "body.split compares the text in … with a constant that differs in upper and lower case, so they are not equal: write the constant as the event has it",
         ],
         "The rule has no effect, or the bridge sends nothing: a path is wrong, or the value has a wrong form in every example.",
         "Correct the path or the expression, or add an example in which the rule has an effect.",
@@ -113,6 +114,10 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "… is …, and an example has different ids in … and …: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
             "… and … read …: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+            "… ends in // …: …. Leave out the alternative, so that the bridge refuses such an event",
+            "all events without an id have this one, and the bridge refuses each after the first",
+            "an event without a version counts as older or newer than all others",
+            "all events without an id change one customer",
         ],
         "The path is no id, or the expression takes an id of another system if the first one is absent. Two customers can have one value there.",
         "Write the path of one id, which each customer has. Ignore events without it with `when`.",
@@ -120,6 +125,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads item … of …, and the items have another order in another example: take the item by its …, such as first(.[] | select(.… == \"…\")) after the path of the list",
+            "… reads item … of …, a list of named values, which another customer can have in another order: take the item by its …, such as first(.[] | select(.… == \"…\") | .value) after the path of the list",
         ],
         "The list has named values, such as the custom fields of a CRM, and each customer can have others of them.",
         "Select the item by its name, as the note shows.",
@@ -127,6 +133,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "in an example, … reads ten digits in …, a number of the USA without its country code, and makes a number of another country of them: write e164(\"US\")",
+            "in an example, … puts +1 before a number that begins with + and has its country code: it becomes the number of another person. Write e164(\"US\"), which leaves such a number as it is",
         ],
         "The source sends national numbers, and the expression adds a + or another country's code.",
         "Write `e164(\"US\")` with the path of the number. If the country of the customer is another one, add it to the example.",
@@ -175,6 +182,7 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "in an example, … reads the first item of …, and another item has another id: if each item is a change, set body.split, which makes an event of each item",
             "in an example, body.split takes only the first item of …, and the other items change nothing at Imprint: if each item is a change, write [] in the place of the first item",
+            "body.split makes an event of each item of …, and reads …[0] too: if all events get a value of the first item, read it from the item of each",
         ],
         "The body has several records, and the mapping reads the first one: the bridge would lose the others.",
         "Set `body.split`. If the other items are no changes of customers, leave the mapping as it is.",
@@ -197,6 +205,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "version reads …, …: it stays equal when the customer changes, so it orders no events…",
+            "… reads …, a date of birth: read the time at which the account was created",
             "; did you mean …?",
             "a date of birth",
             "the time at which the source created the customer",
@@ -216,6 +225,10 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "no field reads …, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row",
             "no example of this event type has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
+            "no example of this event type has …, which only_changed.before reads, and an example without an event of this type has it: look at body.type, at the keys of the event types, and at `ignore`",
+            "an example has …, which only_changed.before reads, and the events of it do not: without this row, the bridge sends all fields of an event. Let body.split copy the row into the event",
+            "in an example, … has another value than the row after the change, and only_changed.before gives the row after it all the same, so the bridge ignores the event: of two objects with +, the second one wins",
+            "in an example, … is null or empty, and only_changed.before gives the row after the change all the same, so the bridge ignores the event: let only_changed.before give no value for a new customer, such as select(.old != null) | …",
         ],
         "The path of `only_changed` is wrong, or each example is the event of a new customer.",
         "Correct the path, or the paths of the fields, or add an example with the row before the change.",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::commands;
 
+mod causes;
 mod contradictions;
 mod losses;
 mod remaining;

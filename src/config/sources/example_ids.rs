@@ -19,6 +19,8 @@ const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"]
 pub(crate) struct ExampleIds {
     /// For each event id that `body.id` gives, the different results of the events with this id.
     ids: BTreeMap<String, BTreeSet<String>>,
+    /// The ids that several events of one body have, each with the number of these events.
+    in_one_body: BTreeMap<String, usize>,
     /// The expression `body.id`, if it is a constant.
     constant_id: Option<String>,
     /// The rules that name the customer of an event and are constants, each with its expression.
@@ -69,7 +71,13 @@ impl ExampleIds {
         let times = self.time_ids.iter().map(|read| {
             format!("body.id reads {read}, a time: two events at one time have one id, and the bridge refuses the second one. Read the id of the event, or write id = \"digest\"")
         });
+        let split = self.in_one_body.iter().map(|(id, events)| {
+            format!(
+                "{events} events of one body have the id {id:?}, and the bridge refuses or parks all but the first: if each is a change of its own, body.id must read an id of each; if they are one change, correct body.split"
+            )
+        });
         let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
+        let shared = shared.filter(|(id, _)| !self.in_one_body.contains_key(*id));
         let shared = shared.map(|(id, results)| {
             format!(
                 "body.id gives the id {id:?} to {} different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
@@ -80,12 +88,16 @@ impl ExampleIds {
             .chain(versions)
             .chain(customers)
             .chain(times)
+            .chain(split)
             .chain(shared)
             .collect()
     }
 
     /// Records the rules of the events of an example.
     pub(super) fn observe(&mut self, source: &Source, explanation: &Explanation) {
+        if source.json_envelope.is_some() {
+            self.observe_body(explanation);
+        }
         for event in &explanation.events {
             let targets: Vec<&TargetExplanation> = event.targets.iter().flatten().collect();
             let id = targets.iter().find(|rule| rule.target == BODY_ID);
@@ -103,6 +115,21 @@ impl ExampleIds {
                 self.ids.entry(id.clone()).or_default().insert(result);
             }
         }
+    }
+
+    /// Records the ids that several events of a body have.
+    fn observe_body(&mut self, explanation: &Explanation) {
+        let mut events: BTreeMap<&str, usize> = BTreeMap::new();
+        let ids = explanation
+            .events
+            .iter()
+            .filter_map(|event| event.id.as_deref());
+        for id in ids.filter(|id| !id.trim().is_empty()) {
+            *events.entry(id).or_default() += 1;
+        }
+        let several = events.into_iter().filter(|(_, count)| *count > 1);
+        self.in_one_body
+            .extend(several.map(|(id, count)| (id.to_owned(), count)));
     }
 
     /// Records a version that is a constant, an id of an event that is a time, and a customer whose id is a constant or the id of

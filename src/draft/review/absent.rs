@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, base, concerns_other, plain_name};
+use super::{TypeExamples, base, concerns_other, is_of_other_item, plain_name};
 use crate::event::pointer;
 use crate::imprint::Field;
 use crate::intake::TargetExplanation;
@@ -20,8 +20,16 @@ pub(super) fn paths(evidence: &TypeExamples<'_>) -> Vec<(String, String)> {
             .iter()
             .filter(|read| !evidence.has(read) && !evidence.is_described(read));
         for read in unknown {
+            // A path alone reads one value, and not a list or an object.
+            let is_step = |letter: char| letter.is_alphanumeric() || "._-\"".contains(letter);
+            let is_path = rule.expression.chars().all(is_step);
             let mut bodies = evidence.bodies.iter();
-            let similar = bodies.find_map(|body| misspelt(read, body));
+            let similar = bodies.find_map(|body| {
+                let meant = misspelt(read, body)?;
+                let value = body.pointer(&meant)?;
+                let is_container = value.is_array() || value.is_object();
+                (!is_path || !is_container).then_some(meant)
+            });
             let similar = similar.filter(|meant| is_meant(evidence, rule, meant));
             found.extend(similar.map(|meant| (read.clone(), meant)));
         }
@@ -74,6 +82,7 @@ fn same_name(evidence: &TypeExamples<'_>, target: &str, read: &str) -> Option<St
     let same = evidence.places.iter();
     let same = same.filter(|place| plain_name(place) == name);
     let same = same.filter(|place| is_free(evidence, target, place) && !concerns_other(place));
+    let same = same.filter(|place| !is_of_other_item(read, place));
     match same.collect::<Vec<_>>().as_slice() {
         [only] => Some((*only).clone()),
         [] | [..] => None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, base, concerns_other, last_name, outer, plain_name};
+use super::{TypeExamples, base, concerns_other, is_of_other_item, last_name, outer, plain_name};
 use crate::draft::names;
 use crate::draft::synonyms::PERSON;
 use crate::intake::{TargetExplanation, TargetResult};
@@ -139,12 +139,16 @@ fn cleared(
     };
     let has_cleared = rules.iter().any(|rule| rule.result != TargetResult::Absent);
     let field = base(target);
-    let known = known_names(field).filter(|_| has_cleared && rules.iter().all(is_empty))?;
+    // A rule with a note of its own reads the right path, and finds no value in it.
+    let is_noted = rules.iter().any(|rule| rule.note.is_some());
+    let known =
+        known_names(field).filter(|_| has_cleared && !is_noted && rules.iter().all(is_empty))?;
     let read = rules.first()?.reads.first()?;
     let mut places = evidence.places.iter().filter(|place| {
         names::position(&last_name(place), known).is_some()
             && !evidence.is_read(place)
             && !concerns_other(place)
+            && !is_of_other_item(read, place)
     });
     let place = places.next()?;
     Some(format!(

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::customer::is_customer;
+use super::customer::{CUSTOMER_RULES, is_customer};
+use super::versions::{EVENT_ID, VERSION};
 use super::{TypeExamples, base, constant, outer};
 use crate::event::pointer;
 use crate::intake::{EventExplanation, TargetExplanation, TargetResult};
@@ -20,6 +21,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let mut notes: BTreeSet<String> = rules
         .filter_map(|rule| other_kind(evidence, rule))
         .collect();
+    notes.extend(evidence.targets().filter_map(constant_alternative));
     notes.extend(
         evidence
             .events
@@ -57,6 +59,29 @@ fn other_kind(evidence: &TypeExamples<'_>, rule: &TargetExplanation) -> Option<S
         format!(
             "{} is {}, and an example has different ids in {first} and {second}: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
             rule.target, rule.expression
+        )
+    })
+}
+
+/// Returns a note if the id of an event or of a customer, or the version, is a constant where the event has no value.
+fn constant_alternative(rule: &TargetExplanation) -> Option<String> {
+    let what = match rule.target.as_str() {
+        EVENT_ID => {
+            "all events without an id have this one, and the bridge refuses each after the first"
+        }
+        VERSION => "an event without a version counts as older or newer than all others",
+        target if CUSTOMER_RULES.contains(&target) => {
+            "all events without an id change one customer"
+        }
+        _ => return None,
+    };
+    let (_, alternative) = rule.expression.rsplit_once("//")?;
+    let constant: Value = serde_json::from_str(alternative.trim()).ok()?;
+    let is_value = constant.is_number() || constant.as_str().is_some_and(|text| !text.is_empty());
+    is_value.then(|| {
+        format!(
+            "{} ends in // {constant}: {what}. Leave out the alternative, so that the bridge refuses such an event",
+            rule.target
         )
     })
 }

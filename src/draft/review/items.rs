@@ -185,9 +185,15 @@ const FIRST: [&str; 5] = ["[0]", "[0:1]", "[:1]", "first(", "| first"];
 
 /// Returns a note if `body.split` makes an event of the first item of a list, and an example has further items.
 pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<String> {
-    let pipeline = outside_objects(split);
-    let is_other = pipeline.contains("select(") || pipeline.contains(" as $");
-    let takes_first = FIRST.iter().any(|first| pipeline.contains(first)) && !is_other;
+    let outside = outside_objects(split);
+    // A variable gets one value of the body, and the pipe after it still has the whole body.
+    let pipeline: Vec<&str> = outside
+        .split('|')
+        .filter(|part| !part.contains(" as $"))
+        .collect();
+    let pipeline = pipeline.join("|");
+    let takes_first =
+        FIRST.iter().any(|first| pipeline.contains(first)) && !outside.contains("select(");
     let left_out = &example.explanation.left_out;
     let mut places = left_out.iter().filter(|_| takes_first);
     let list = places.find_map(|place| {
@@ -206,6 +212,27 @@ pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<Str
         } else {
             pointer::without_values(list)
         }
+    ))
+}
+
+/// Returns a note if `body.split` makes an event of each item of a list, and takes a value for all of them from one item.
+pub(super) fn one_for_all(split: &str) -> Option<String> {
+    let steps = split.match_indices("[0]");
+    let mut paths = steps.filter_map(|(end, _)| {
+        let before = split.get(..end)?;
+        let is_step = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
+        let start = before.trim_end_matches(is_step).len();
+        before.get(start..).filter(|path| path.starts_with('.'))
+    });
+    let list = paths.find(|path| {
+        let each = format!("{path}[]");
+        split.match_indices(&each).any(|(start, _)| {
+            let before = split.get(..start).unwrap_or_default();
+            !before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_')
+        })
+    })?;
+    Some(format!(
+        "body.split makes an event of each item of {list}, and reads {list}[0] too: if all events get a value of the first item, read it from the item of each"
     ))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{SPLIT, TypeExamples};
-use crate::event::member_name;
+use crate::event::{member_name, pointer};
 use crate::imprint::Field;
 use crate::intake::{ExplainedOutcome, TargetExplanation, TargetResult};
 use crate::spelling;
@@ -21,6 +21,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let rules = ignored(evidence).into_iter();
     let rules = rules
         .chain(time(evidence))
+        .chain(equal_images(evidence))
         .chain(same_images(evidence))
         .chain(unread_row(evidence));
     rules
@@ -141,6 +142,47 @@ fn same_images(evidence: &TypeExamples<'_>) -> Option<String> {
     })
 }
 
+/// Returns a note if the row before a change is the row after it, and the event has no row before it, or one with other values.
+fn equal_images(evidence: &TypeExamples<'_>) -> Option<String> {
+    evidence.with_bodies().find_map(|(event, body)| {
+        let rule = |target: &str| {
+            let mut rules = event.targets.iter().flatten();
+            rules.find(|rule| rule.target == target)
+        };
+        let (before, after) = (rule("only_changed.before")?, rule("only_changed.after")?);
+        let TargetResult::Value { value: after } = &after.result else {
+            return None;
+        };
+        let is_ignored = matches!(event.outcome, ExplainedOutcome::Ignored { .. });
+        let is_same = matches!(&before.result, TargetResult::Value { value } if value == after);
+        let mut reads = before.reads.iter().filter(|_| is_ignored && is_same);
+        reads.find_map(|read| {
+            let place = pointer::without_values(read);
+            Some(match body.pointer(read) {
+                row if row.is_none_or(is_empty) => format!(
+                    "in an example, {place} is null or empty, and only_changed.before gives the row after the change all the same, so the bridge ignores the event: let only_changed.before give no value for a new customer, such as select(.old != null) | …"
+                ),
+                Some(row) if has_other_value(row, after) => format!(
+                    "in an example, {place} has another value than the row after the change, and only_changed.before gives the row after it all the same, so the bridge ignores the event: of two objects with +, the second one wins"
+                ),
+                Some(_) | None => return None,
+            })
+        })
+    })
+}
+
+/// Returns whether a row is null or has no members.
+fn is_empty(row: &Value) -> bool {
+    row.is_null() || row.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// Returns whether a member of a row has another value than the same member of another row.
+fn has_other_value(row: &Value, other: &Value) -> bool {
+    let members = row.as_object();
+    let mut members = members.into_iter().flatten();
+    members.any(|(name, value)| other.get(name).is_some_and(|other| other != value))
+}
+
 /// Returns a note if no field reads the row after a change, so that no field differs from the row before it.
 fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
     let row = evidence
@@ -184,10 +226,24 @@ fn images(evidence: &TypeExamples<'_>) -> Vec<String> {
     let rows = absent.filter(|(target, _)| *target == "only_changed.before");
     let notes = rows.map(|(_, reads)| {
         let reads: Vec<&str> = reads.into_iter().collect();
-        format!(
-            "no example of this event type has {}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
-            reads.join(", ")
-        )
+        let has_row = |body: &&Value| {
+            let mut rows = reads.iter().filter_map(|read| body.pointer(read));
+            rows.any(|row| !row.is_null())
+        };
+        let place = reads.join(", ");
+        if evidence.bodies.iter().any(has_row) {
+            format!(
+                "an example has {place}, which only_changed.before reads, and the events of it do not: without this row, the bridge sends all fields of an event. Let body.split copy the row into the event"
+            )
+        } else if evidence.others.iter().any(has_row) {
+            format!(
+                "no example of this event type has {place}, which only_changed.before reads, and an example without an event of this type has it: look at body.type, at the keys of the event types, and at `ignore`"
+            )
+        } else {
+            format!(
+                "no example of this event type has {place}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change"
+            )
+        }
     });
     notes.collect()
 }

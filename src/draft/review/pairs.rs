@@ -119,17 +119,25 @@ fn add_pairs<'a>(
 /// Returns a note if both ids of the customer read one path, or if the time at which the account was created is the version.
 fn same_reads(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let rules = evidence.by_target();
+    // Each event of a body has a place of its own.
     let single = |target: &str| {
-        let rules = rules.get(target)?;
-        let reads: BTreeSet<&String> = rules.iter().flat_map(|rule| &rule.reads).collect();
-        reads.first().copied().filter(|_| reads.len() == 1)
+        let mut rules = rules.get(target)?.iter();
+        let reads = rules.try_fold(BTreeSet::new(), |mut reads, rule| {
+            let [read] = rule.reads.as_slice() else {
+                return None;
+            };
+            reads.insert(read);
+            Some(reads)
+        });
+        reads.filter(|reads| !reads.is_empty())
     };
     let pairs = [
         ("customer.imprint_id", "customer.partner_id"),
         ("customer_history.account_created_at", VERSION),
     ];
     let same = pairs.into_iter().filter_map(|(one, two)| {
-        let read = single(one).filter(|read| single(two) == Some(*read))?;
+        let reads = single(one).filter(|reads| single(two).as_ref() == Some(reads))?;
+        let read = reads.first()?;
         // The event of a new customer can have one time: the time of the creation.
         let is_right = two == VERSION && (is_creation(read) || !has_unread_creation(evidence));
         (!is_right).then(|| {

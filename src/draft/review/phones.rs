@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::{TypeExamples, base, text};
 use crate::event::pointer;
+use crate::intake::EventExplanation;
 
 /// The number of digits of a phone number in the USA and Canada without the country code.
 const NATIONAL_DIGITS: usize = 10;
@@ -15,6 +18,7 @@ const USA: &str = "USA";
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     for (event, body) in evidence.with_bodies() {
+        notes.extend(second_code(event, body));
         let rules = || event.targets.iter().flatten();
         let mut countries = rules().filter(|rule| base(&rule.target) == "country");
         let country = countries.next().and_then(text);
@@ -27,7 +31,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
             let [read] = rule.reads.as_slice() else {
                 return None;
             };
-            let sent = body.pointer(read).and_then(serde_json::Value::as_str);
+            let sent = body.pointer(read).and_then(Value::as_str);
             sent.filter(|sent| is_national(sent, made))?;
             Some(format!(
                 "in an example, {} reads ten digits in {}, a number of the USA without its country code, and makes a number of another country of them: write e164(\"US\")",
@@ -37,6 +41,24 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         }));
     }
     notes
+}
+
+/// Returns a note for each rule that puts the country code of the USA before a number that has a country code.
+fn second_code(event: &EventExplanation, body: &Value) -> Option<String> {
+    let mut phones = event.targets.iter().flatten();
+    phones.find_map(|rule| {
+        let made = text(rule)?.strip_prefix(NORTH_AMERICA)?;
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+        let mut sent = rule.reads.iter().filter_map(|read| body.pointer(read)?.as_str());
+        let is_phone = base(&rule.target) == "phone";
+        let is_second = is_phone && sent.any(|sent| sent.trim().starts_with('+') && digits(sent) == made);
+        is_second.then(|| {
+            format!(
+                "in an example, {} puts +1 before a number that begins with + and has its country code: it becomes the number of another person. Write e164(\"US\"), which leaves such a number as it is",
+                rule.target
+            )
+        })
+    })
 }
 
 /// Returns whether a text has the ten digits of a number of the USA, and the number made of it has another country code.

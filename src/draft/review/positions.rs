@@ -1,6 +1,7 @@
 //! Notes about values that an expression reads by their position in a list of named values.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use serde_json::Value;
 
@@ -20,6 +21,13 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
+        if let Some((list, index, name)) = named_value(evidence, rule, read) {
+            return Some(format!(
+                "{} reads item {index} of {}, a list of named values, which another customer can have in another order: take the item by its {name}, such as first(.[] | select(.{name} == \"…\") | .value) after the path of the list",
+                rule.target,
+                pointer::without_values(list)
+            ));
+        }
         let (list, index) = by_position(rule, read)?;
         let name = NAMES.iter().find(|name| moves(evidence, (list, index), name))?;
         let list = pointer::without_values(list);
@@ -29,6 +37,50 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         ))
     });
     notes.collect()
+}
+
+/// Returns the list and the position of the item whose member `value` an expression reads, and the path of the name in the items, if
+/// an example has several items with different names.
+fn named_value<'r>(
+    evidence: &TypeExamples<'_>,
+    rule: &TargetExplanation,
+    read: &'r str,
+) -> Option<(&'r str, &'r str, String)> {
+    let (list, index) = read.strip_suffix("/value")?.rsplit_once('/')?;
+    let is_written = rule.expression.contains(&format!("[{index}]"));
+    let lists = evidence.bodies.iter().filter_map(|body| {
+        let items = body.pointer(list)?.as_array()?;
+        (items.len() > 1 && is_written).then_some(items)
+    });
+    let mut names = lists.filter_map(|items| name_of(items));
+    Some((list, index, names.next()?))
+}
+
+/// Returns the path that has another text or number in each item.
+fn name_of(items: &[Value]) -> Option<String> {
+    let members = items.first().and_then(Value::as_object);
+    let objects = members.into_iter().flatten();
+    let objects: Vec<&str> = objects
+        .filter(|(_, member)| member.is_object())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let mut paths = NAMES.iter().flat_map(|name| {
+        let nested = objects.iter().map(|object| vec![*object, *name]);
+        iter::once(vec![*name]).chain(nested)
+    });
+    let path = paths.find(|path| tells_apart(items, path))?;
+    Some(path.join("."))
+}
+
+/// Returns whether all items have different texts or numbers at a path.
+fn tells_apart(items: &[Value], path: &[&str]) -> bool {
+    let value = |item: &Value| {
+        let mut steps = path.iter();
+        let value = steps.try_fold(item, |item, step| item.get(step))?;
+        (value.is_string() || value.is_number()).then(|| value.to_string())
+    };
+    let values: Option<BTreeSet<String>> = items.iter().map(value).collect();
+    values.is_some_and(|values| values.len() == items.len())
 }
 
 /// Returns the list and the position in it from which an expression reads.

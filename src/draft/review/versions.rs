@@ -14,13 +14,36 @@ use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, Targe
 /// The rule with the version of an event.
 pub(super) const VERSION: &str = "version";
 
+/// The fields about the age of an account.
+const OF_ACCOUNT: [&str; 2] = [
+    "customer_history.account_created_at",
+    "customer_history.account_tenure",
+];
+
 /// The rule with the id of an event.
-const EVENT_ID: &str = "body.id";
+pub(super) const EVENT_ID: &str = "body.id";
 
 /// Returns the notes about versions that order no events.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let notes = constant_value(evidence).into_iter();
-    notes.chain(equal_versions(evidence)).collect()
+    let notes = notes.chain(equal_versions(evidence));
+    notes.chain(birth(evidence)).collect()
+}
+
+/// Returns a note if the creation of the account or the months since then are those of a date of birth.
+fn birth(evidence: &TypeExamples<'_>) -> Option<String> {
+    let mut rules = evidence
+        .targets()
+        .filter(|rule| OF_ACCOUNT.contains(&rule.target.as_str()));
+    rules.find_map(|rule| {
+        let mut reads = rule.reads.iter();
+        let read = reads.find(|read| names::is_birth(&last_name(read)))?;
+        Some(format!(
+            "{} reads {}, a date of birth: read the time at which the account was created",
+            rule.target,
+            pointer::without_values(read)
+        ))
+    })
 }
 
 /// Returns a note if the version is a value that stays equal when the customer changes: the time at which the source created the
