@@ -347,7 +347,12 @@ impl Mapping {
             (Some(imprint), None, _) => Some(CustomerRef::Imprint(imprint)),
             (None, Some(partner), _) => Some(CustomerRef::Partner(partner)),
             (None, None, Some((name, located))) => {
-                or_record(errors, &name, Err(contract::no_customer(&located)))
+                let has_both = self.imprint_id.is_some() && self.partner_id.is_some();
+                or_record(
+                    errors,
+                    &name,
+                    Err(contract::no_customer(&located, has_both)),
+                )
             }
             (None, None, None) => None,
         }

@@ -44,6 +44,8 @@ pub struct Review {
     pub has_split: bool,
     /// The absent paths of members that `body.split` makes, so that no other path of an example is meant.
     pub made_paths: BTreeSet<String>,
+    /// All paths of the examples, with `*` in the place of each index.
+    pub known_paths: BTreeSet<String>,
     pub notes: Vec<String>,
 }
 
@@ -88,6 +90,7 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         absent_paths: absent::paths(&evidence),
         has_split: split.is_some(),
         made_paths,
+        known_paths: evidence.known_paths(),
         notes,
     }
 }
@@ -205,6 +208,13 @@ impl<'a> TypeExamples<'a> {
             }
         }
         absent
+    }
+
+    /// Returns all paths of the examples, with `*` in the place of each index.
+    fn known_paths(&self) -> BTreeSet<String> {
+        let places = self.places.iter();
+        let all = places.flat_map(|place| iter::once(place.as_str()).chain(around(place)));
+        all.map(pointer::without_indexes).collect()
     }
 
     /// Returns whether an expression reads a place or something around it.

@@ -55,6 +55,15 @@ pub fn without_values(pointer: &str) -> String {
     shown.collect()
 }
 
+/// Returns the JSON Pointer with `*` in the place of each index.
+pub fn without_indexes(pointer: &str) -> String {
+    let is_index = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = pointer
+        .split('/')
+        .map(|part| if is_index(part) { "*" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// Returns whether a part of a JSON Pointer is certainly a name or an index, and not a value.
 pub fn is_name(part: &str) -> bool {
     let digits = part.bytes().filter(u8::is_ascii_digit).count();

@@ -187,11 +187,22 @@ impl<'a> BodyPlaces<'a> {
     }
 }
 
+/// The names that different objects of a body have for different values.
+const GENERAL: [&str; 4] = ["id", "name", "type", "value"];
+
 /// Returns the place of a member with the same name one level deeper, if only one object has it. A name in the place can be a
 /// value of the event, so the place has a mask for such a name.
 fn same_name_inside(members: &Map<String, Value>, outer: &str, name: &str) -> Option<String> {
     let has =
         |(_, value): &(&String, &Value)| value.get(name).is_some_and(|value| !value.is_null());
+    // Beside `event_id`, the `id` of another object is the id of something else.
+    let is_general = GENERAL.contains(&name);
+    let mut beside = members
+        .keys()
+        .filter(|other| other.len() <= COMPARED_BYTES_MAX);
+    if is_general && beside.any(|other| words(other).iter().any(|word| word == name)) {
+        return None;
+    }
     let mut found = members.iter().filter(has);
     let (object, _) = found.next().filter(|_| found.next().is_none())?;
     let place = pointer::inside(&pointer::inside(outer, object), name);

@@ -43,6 +43,8 @@ const EARLY: [(&str, &str); 3] = [
     ),
 ];
 
+const COUNTER: &str = "the number is too small for the time since 1970; if it counts the changes of the customer, write the path alone, and version_domain = \"sequence\"";
+
 /// Returns a note about the value of a rule, or `None` if the value is plausible. The note does not contain the value.
 pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     if rule.compared.iter().any(|compared| compared.is_list) {
@@ -95,13 +97,7 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
             Some(SPACE)
         }
         "postal_code" if !is_zip(text) => Some(made_by("us_zip", &rule.expression, ZIP)),
-        _ if is_early(text) => {
-            let of_unit = EARLY
-                .iter()
-                .find(|(call, _)| rule.expression.contains(call));
-            of_unit.map(|(_, note)| *note)
-        }
-        _ => None,
+        _ => of_time(text, &rule.expression),
     }
 }
 
@@ -223,6 +219,23 @@ fn is_zip(text: &str) -> bool {
         Some((zip, more)) => are_digits(zip, 5) && are_digits(more, 4),
         None => are_digits(text, 5),
     }
+}
+
+/// Returns the note about a time whose number has another unit, or is no time.
+fn of_time(text: &str, expression: &str) -> Option<&'static str> {
+    if is_counter(text, expression) {
+        return Some(COUNTER);
+    }
+    let mut units = EARLY.iter().filter(|_| is_early(text));
+    let of_unit = units.find(|(call, _)| expression.contains(call));
+    of_unit.map(|(_, note)| *note)
+}
+
+/// Returns whether the number of a time is too small in each unit: also if it counts 1,000 times as much as the expression says.
+fn is_counter(text: &str, expression: &str) -> bool {
+    let is_before = |latest: &str| text.starts_with("1970-") && text < latest;
+    expression.contains("moment(\"ms\")") && is_before("1970-01-11T22:58")
+        || expression.contains("moment(\"s\")") && is_before("1971")
 }
 
 /// Returns whether a text is an RFC 3339 time or a date of the twentieth century.

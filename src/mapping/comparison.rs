@@ -79,7 +79,7 @@ pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
         Value::Number(number) if is_rounded(number) => Err(ValueError::new(TOO_MANY_DIGITS)),
         Value::Bool(_) | Value::Number(_) => Ok(Cow::Owned(value.to_string())),
         Value::Null => Err(ValueError::new(
-            r#"A part of the text is null. `[.a, .b] | join(" ")` leaves out what is null. Inside the brackets, `//` puts another text in its place, such as \(.b // "unknown"); the text around it stays."#,
+            r#"A part of the text is null. `[.a, .b] | join(" ")` leaves out what is null. Inside the brackets, `//` puts another text in its place; the text around it stays. A time or an id needs its own value."#,
         )),
         Value::Array(_) | Value::Object(_) => Err(ValueError::new(
             "A part of the text is an array or an object.",

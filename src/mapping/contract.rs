@@ -108,6 +108,12 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
     let wanted = match format {
         FieldFormat::Text => "a text",
         FieldFormat::Email => "one email address of the form name@domain",
+        FieldFormat::Phone if text.is_some_and(|text| text.matches('+').count() > 1) => {
+            return "The text has two plus signs: the number of the source has its country code, so leave out the one that the expression puts before it, and write the path with the function e164.".to_owned();
+        }
+        FieldFormat::Phone if text.is_some_and(|text| text.starts_with('+')) => {
+            "a phone number in E.164 (+ and digits); the function e164 makes one of the number of the source, without a text before it"
+        }
         FieldFormat::Phone => "a phone number in E.164 (+ and digits); the function e164 makes one",
         FieldFormat::Language if text.is_some_and(|tag| language::language(tag).is_err()) => {
             "a language code of two letters, and the function language reads none in it: write the path of a code or of a tag such as en-US, or translate the value with the function lookup"
@@ -205,8 +211,14 @@ pub(super) fn partner_id(
 }
 
 /// Creates the error for an event without any id of the customer.
-pub(super) fn no_customer(located: &LocatedValue<'_>) -> EvalError {
-    let error = ValueError::new("The event does not say which customer it is about.");
+/// `has_both` says whether the mapping has a rule for each of the two ids.
+pub(super) fn no_customer(located: &LocatedValue<'_>, has_both: bool) -> EvalError {
+    let error = ValueError::new(match has_both {
+        true => {
+            "The event does not say which customer it is about: neither customer.imprint_id nor customer.partner_id gives an id."
+        }
+        false => "The event does not say which customer it is about.",
+    });
     located.error("customer", error)
 }
 

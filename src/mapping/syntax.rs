@@ -124,9 +124,22 @@ fn unexpected(code: &str, expected: &str, found: &str) -> String {
         ("nothing" | ")" | "]", "`:`") if code.contains('?') => {
             "write `if .a then .b else .c end` instead of `.a ? .b : .c`".to_owned()
         }
+        ("nothing", _) if is_email_address(code) => {
+            format!("a constant text stands in double quotes inside the expression: '\"{code}\"'")
+        }
         ("nothing", _) => format!("the expression should end before {found}"),
         (_, _) => format!("expected {expected} and found {found}"),
     }
+}
+
+/// Returns whether an expression is an email address without quotes.
+fn is_email_address(code: &str) -> bool {
+    let is_part = |part: &str| {
+        let of_address = |sign: char| sign.is_alphanumeric() || "._-+".contains(sign);
+        part.starts_with(char::is_alphanumeric) && part.chars().all(of_address)
+    };
+    let parts = code.trim().split_once('@');
+    parts.is_some_and(|(name, domain)| is_part(name) && is_part(domain))
 }
 
 /// Returns the reason why a mapping expression cannot be parsed: it is empty, or it exceeds a limit.

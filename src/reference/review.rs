@@ -114,6 +114,8 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "… is …, and an example has different ids in … and …: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
             "… and … read …: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+            "… reads …, by its name no id of a customer: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+            "… takes only the digits of …, and an example has letters there: two customers can have equal digits. Leave out digits",
             "… ends in // …: …. Leave out the alternative, so that the bridge refuses such an event",
             "all events without an id have this one, and the bridge refuses each after the first",
             "an event without a version counts as older or newer than all others",
@@ -181,7 +183,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "in an example, … reads the first item of …, and another item has another id: if each item is a change, set body.split, which makes an event of each item",
-            "in an example, body.split takes only the first item of …, and the other items change nothing at Imprint: if each item is a change, write [] in the place of the first item",
+            "in an example, body.split takes only … of …, and the other items change nothing at Imprint: if each item is a change, write [] in the place of …",
             "body.split makes an event of each item of …, and reads …[0] too: if all events get a value of the first item, read it from the item of each",
         ],
         "The body has several records, and the mapping reads the first one: the bridge would lose the others.",
@@ -205,6 +207,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "version reads …, …: it stays equal when the customer changes, so it orders no events…",
+            "the mapping has no version, so a late event can replace newer values, and no expression reads …: if it is the time of the change, write it as the version",
             "… reads …, a date of birth: read the time at which the account was created",
             "; did you mean …?",
             "a date of birth",
@@ -224,6 +227,8 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "no field reads …, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row",
+            "no example has …, which only_changed.after reads, so the bridge finds no change: correct the path…",
+            "… reads …, a value before the change: read it from the row of only_changed.after",
             "no example of this event type has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
             "no example of this event type has …, which only_changed.before reads, and an example without an event of this type has it: look at body.type, at the keys of the event types, and at `ignore`",
             "an example has …, which only_changed.before reads, and the events of it do not: without this row, the bridge sends all fields of an event. Let body.split copy the row into the event",
@@ -236,6 +241,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "no example has a property of the schema …, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
+            "the event of an example is a list: split = \".[]\" in [body] makes an event of each item of the body",
         ],
         "The schema and the examples have no path in common.",
         "Name the schema of this event. The schema describes the whole event: for a CloudEvent, its data stands in the property `data`.",

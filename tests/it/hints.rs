@@ -11,6 +11,7 @@ use crate::commands;
 mod causes;
 mod contradictions;
 mod losses;
+mod records;
 mod remaining;
 mod silent;
 mod unlikely;

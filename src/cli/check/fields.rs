@@ -23,8 +23,11 @@ pub(super) fn other_schema(
     event_type: &EventType,
     results: &ExampleResults,
 ) -> Option<String> {
-    let is_other = results.first_views.contains_key(name) && !results.described.contains(name);
-    is_other.then(|| {
+    let view = results.first_views.get(name)?;
+    if view.is_array() {
+        return Some("the event of an example is a list: split = \".[]\" in [body] makes an event of each item of the body".to_owned());
+    }
+    (!results.described.contains(name)).then(|| {
         format!(
             "no example has a property of the schema {}, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
             event_type.schema.name()

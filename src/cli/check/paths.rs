@@ -1,8 +1,9 @@
 //! Notes about the paths that the expressions of a mapping read in vain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draft::Review;
+use crate::event::pointer;
 use crate::intake::EventType;
 use crate::intake::coverage::{self, ExampleCoverage};
 
@@ -27,6 +28,12 @@ pub(super) fn notes(
     let is_copied = |read: &str, meant: &str| review.has_split && read.ends_with(meant);
     let absent =
         absent.filter(|(read, meant)| is_new(read) && read != meant && !is_copied(read, meant));
+    let mut named = BTreeSet::new();
+    // Another example, or another item, can have the path.
+    let absent = absent.filter(|(read, _)| {
+        let general = pointer::without_indexes(read);
+        !review.known_paths.contains(&general) && named.insert(general)
+    });
     let of_examples = absent.map(|(read, meant)| {
         format!(
             "no example has {read}, which an expression reads; did you mean {meant}?{}",

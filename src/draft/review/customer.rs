@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::versions::EVENT_ID;
 use super::{TypeExamples, base, constant, last_name, outer, plain_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::{CUSTOMER_IDS, EVENT_TYPES, RECORD_IDS};
@@ -297,8 +298,9 @@ fn plain_value(event: &EventExplanation, target: &str) -> Option<String> {
 
 /// Returns the places with an id beside another place that no expression of the event type reads.
 fn unread_ids<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> impl Iterator<Item = &'e str> {
-    let reads: BTreeSet<&str> = evidence
-        .targets()
+    // body.id possibly reads the id of the record, as a part of the id of the event.
+    let rules = evidence.targets().filter(|rule| rule.target != EVENT_ID);
+    let reads: BTreeSet<&str> = rules
         .flat_map(|rule| rule.reads.iter().map(String::as_str))
         .collect();
     let ids = evidence.beside(place).filter(|(place, name)| {

@@ -76,7 +76,9 @@ fn filled_beside(
 /// Returns a note about the constant after `//`, which all customers without the value would get.
 fn alternative(target: &str, rule: &TargetExplanation) -> Option<String> {
     let (_, last) = rule.expression.rsplit_once("//")?;
-    let value: Value = serde_json::from_str(last.trim()).ok()?;
+    // A pipe can convert the constant.
+    let last = last.split('|').next()?.trim();
+    let value: Value = serde_json::from_str(last).ok()?;
     let constant = value.as_str()?;
     let field = base(target);
     if rule.reads.is_empty() || !OF_CUSTOMER.contains(&field) {

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::customer::{CUSTOMER_RULES, is_customer};
 use super::versions::{EVENT_ID, VERSION};
-use super::{TypeExamples, base, constant, outer};
+use super::{TypeExamples, base, constant, last_name, outer};
+use crate::draft::names;
+use crate::draft::synonyms::FULL_NAMES;
 use crate::event::pointer;
 use crate::intake::{EventExplanation, TargetExplanation, TargetResult};
 
@@ -22,6 +24,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         .filter_map(|rule| other_kind(evidence, rule))
         .collect();
     notes.extend(evidence.targets().filter_map(constant_alternative));
+    notes.extend(evidence.with_bodies().filter_map(name_of_person));
     notes.extend(
         evidence
             .events
@@ -60,6 +63,45 @@ fn other_kind(evidence: &TypeExamples<'_>, rule: &TargetExplanation) -> Option<S
             "{} is {}, and an example has different ids in {first} and {second}: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
             rule.target, rule.expression
         )
+    })
+}
+
+/// Returns a note if the id of the customer is a member that by its name has a name or the phone number of a person, or a part of
+/// the characters of an id.
+fn name_of_person((event, body): (&EventExplanation, &Value)) -> Option<String> {
+    let mut rules = event
+        .targets
+        .iter()
+        .flatten()
+        .filter(|rule| is_customer(rule));
+    rules.find_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let name = last_name(read);
+        let is_known = |field: &str| {
+            let known = constant::known_names(field).unwrap_or_default();
+            names::position(&name, known).is_some()
+        };
+        let is_text = |text: &str| text.contains(' ') || text.starts_with('+');
+        let sent = body.pointer(read).and_then(Value::as_str)?;
+        let is_personal = names::position(&name, &FULL_NAMES).is_some() && is_text(sent)
+            || ["first_name", "last_name"].into_iter().any(is_known)
+            || is_known("phone") && is_text(sent);
+        let shown = pointer::without_values(read);
+        if is_personal {
+            return Some(format!(
+                "{} reads {shown}, by its name no id of a customer: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+                rule.target
+            ));
+        }
+        let drops_letters = rule.expression.contains("| digits") && sent.contains(char::is_alphabetic);
+        drops_letters.then(|| {
+            format!(
+                "{} takes only the digits of {shown}, and an example has letters there: two customers can have equal digits. Leave out digits",
+                rule.target
+            )
+        })
     })
 }
 

@@ -181,37 +181,53 @@ fn beside_list(
 }
 
 /// The notation that takes the first item of a list.
-const FIRST: [&str; 5] = ["[0]", "[0:1]", "[:1]", "first(", "| first"];
+const FIRST: [&str; 4] = ["[0]", "[0:1]", "[:1]", "first("];
+const LAST: [&str; 3] = ["[-1]", "[-1:]", "last("];
 
-/// Returns a note if `body.split` makes an event of the first item of a list, and an example has further items.
+/// Returns a note if `body.split` makes events of a part of the items of a list by their position, and an example has others.
 pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<String> {
     let outside = outside_objects(split);
     // A variable gets one value of the body, and the pipe after it still has the whole body.
     let pipeline: Vec<&str> = outside
         .split('|')
-        .filter(|part| !part.contains(" as $"))
+        .filter(|part| !part.contains('$'))
+        .map(str::trim)
         .collect();
-    let pipeline = pipeline.join("|");
-    let takes_first =
-        FIRST.iter().any(|first| pipeline.contains(first)) && !outside.contains("select(");
+    let is_word = |word: &str| pipeline.contains(&word);
+    let pipeline_text = pipeline.join("|");
+    let has = |forms: &[&str]| forms.iter().any(|form| pipeline_text.contains(form));
+    let part = if has(&FIRST) || is_word("first") {
+        "the first item"
+    } else if has(&LAST) || is_word("last") {
+        "the last item"
+    } else if pipeline_text.contains("[1:]") {
+        "the items after the first one"
+    } else {
+        return None;
+    };
     let left_out = &example.explanation.left_out;
-    let mut places = left_out.iter().filter(|_| takes_first);
+    let mut places = left_out.iter().filter(|_| !outside.contains("select("));
     let list = places.find_map(|place| {
-        let (list, _) = place.rsplit_once("/1")?;
+        let (list, _) = place
+            .rsplit_once("/1")
+            .or_else(|| place.rsplit_once("/0"))?;
         let items = example.body.pointer(list)?.as_array()?;
-        let is_first_left_out = left_out.iter().any(|other| {
-            let inside = other.strip_prefix(list);
-            inside.is_some_and(|inside| inside == "/0" || inside.starts_with("/0/"))
-        });
-        (items.len() > 1 && !is_first_left_out).then_some(list)
+        let is_left_out = |index: &usize| {
+            let item = format!("{list}/{index}");
+            let mut inside = left_out
+                .iter()
+                .filter_map(|other| other.strip_prefix(&item));
+            inside.any(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let count = items.len();
+        (count > 1 && !(0..count).all(|index| is_left_out(&index))).then_some(list)
     })?;
+    let list = match list {
+        "" => "the body".to_owned(),
+        list => pointer::without_values(list),
+    };
     Some(format!(
-        "in an example, body.split takes only the first item of {}, and the other items change nothing at Imprint: if each item is a change, write [] in the place of the first item",
-        if list.is_empty() {
-            "the body".to_owned()
-        } else {
-            pointer::without_values(list)
-        }
+        "in an example, body.split takes only {part} of {list}, and the other items change nothing at Imprint: if each item is a change, write [] in the place of {part}"
     ))
 }
 
@@ -220,20 +236,34 @@ pub(super) fn one_for_all(split: &str) -> Option<String> {
     let steps = split.match_indices("[0]");
     let mut paths = steps.filter_map(|(end, _)| {
         let before = split.get(..end)?;
-        let is_step = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
+        let is_step = |letter: char| letter.is_alphanumeric() || "_.$".contains(letter);
         let start = before.trim_end_matches(is_step).len();
-        before.get(start..).filter(|path| path.starts_with('.'))
+        let path = before.get(start..)?;
+        // A variable has the value of a path before.
+        let bound = path
+            .starts_with('$')
+            .then(|| bound_path(split, path))
+            .flatten();
+        bound.or_else(|| path.starts_with('.').then(|| path.to_owned()))
     });
     let list = paths.find(|path| {
-        let each = format!("{path}[]");
+        let each = format!("{}[]", path.as_str());
         split.match_indices(&each).any(|(start, _)| {
             let before = split.get(..start).unwrap_or_default();
             !before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_')
         })
     })?;
+    let shown = if list == "." { "the body" } else { &list };
     Some(format!(
-        "body.split makes an event of each item of {list}, and reads {list}[0] too: if all events get a value of the first item, read it from the item of each"
+        "body.split makes an event of each item of {shown}, and reads {list}[0] too: if all events get a value of the first item, read it from the item of each"
     ))
+}
+
+/// Returns the path that a variable stands for, as in `.items as $all | …`.
+fn bound_path(split: &str, variable: &str) -> Option<String> {
+    let (before, _) = split.split_once(&format!(" as {variable} "))?;
+    let path = before.rsplit(['|', ' ', '(']).next()?;
+    path.starts_with('.').then(|| path.to_owned())
 }
 
 /// Returns an expression without the objects that it makes, such as `{email: .emails[0]}`.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::customer::is_customer;
 use super::{SPLIT, TypeExamples};
 use crate::event::{member_name, pointer};
 use crate::imprint::Field;
@@ -22,6 +23,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let rules = rules
         .chain(time(evidence))
         .chain(equal_images(evidence))
+        .chain(read_of_old_row(evidence))
         .chain(same_images(evidence))
         .chain(unread_row(evidence));
     rules
@@ -183,6 +185,43 @@ fn has_other_value(row: &Value, other: &Value) -> bool {
     members.any(|(name, value)| other.get(name).is_some_and(|other| other != value))
 }
 
+/// Returns a note if a field or an id reads the row before a change. The row after the change does not lie inside this row.
+fn read_of_old_row(evidence: &TypeExamples<'_>) -> Option<String> {
+    evidence.events.iter().find_map(|event| {
+        let rules = || event.targets.iter().flatten();
+        let rule = |target: &str| rules().find(|rule| rule.target == target);
+        let (before, after) = (rule("only_changed.before")?, rule("only_changed.after")?);
+        let [row] = before.reads.as_slice() else {
+            return None;
+        };
+        let is_inside = |read: &String| {
+            let inside = read.strip_prefix(row.as_str());
+            inside.is_some_and(|inside| inside.starts_with('/'))
+        };
+        let is_plain = before.expression.trim().starts_with('.')
+            && before
+                .expression
+                .chars()
+                .all(|letter| letter.is_alphanumeric() || "._".contains(letter));
+        let is_apart = after
+            .reads
+            .iter()
+            .all(|read| read != row && !is_inside(read));
+        let is_sent =
+            |rule: &&TargetExplanation| Field::parse(&rule.target).is_some() || is_customer(rule);
+        let rule = rules()
+            .filter(is_sent)
+            .find(|rule| rule.reads.iter().any(is_inside));
+        let rule = rule.filter(|_| is_plain && is_apart && !row.is_empty())?;
+        let read = rule.reads.iter().find(|read| is_inside(read))?;
+        Some(format!(
+            "{} reads {}, a value before the change: read it from the row of only_changed.after",
+            rule.target,
+            pointer::without_values(read)
+        ))
+    })
+}
+
 /// Returns a note if no field reads the row after a change, so that no field differs from the row before it.
 fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
     let row = evidence
@@ -207,11 +246,38 @@ fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
             .filter(|rule| Field::parse(&rule.target).is_some())
     };
     let is_whole = path.trim_matches('.').is_empty();
-    (!is_whole && fields().next().is_some() && !fields().any(is_read)).then(|| {
+    let is_unread = !is_whole && fields().next().is_some() && !fields().any(is_read);
+    if is_unread && !is_split && !evidence.has(place) {
+        let meant = near_row(evidence, place);
+        return Some(format!(
+            "no example has {place}, which only_changed.after reads, so the bridge finds no change: correct the path{meant}"
+        ));
+    }
+    is_unread.then(|| {
         format!(
             "no field reads {path}, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row"
         )
     })
+}
+
+/// Returns the end of a note about a place that no example has: the object beside it with nearly the same name.
+fn near_row(evidence: &TypeExamples<'_>, place: &str) -> String {
+    let (object, name) = place.rsplit_once('/').unwrap_or_default();
+    let objects = evidence
+        .bodies
+        .iter()
+        .filter_map(|body| body.pointer(object));
+    let members = objects.filter_map(Value::as_object).flatten();
+    let mut rows = members
+        .filter(|(_, row)| row.is_object())
+        .map(|(name, _)| name);
+    let meant = rows.find(|row| {
+        spelling::is_typo(name, row)
+            || name.strip_suffix('s') == Some(row)
+            || row.strip_suffix('s') == Some(name)
+    });
+    let meant = meant.map(|row| format!("; did you mean {}?", pointer::inside(object, row)));
+    meant.unwrap_or_default()
 }
 
 /// Returns whether an expression has a name with one of these words.

@@ -5,7 +5,7 @@ use std::iter;
 
 use serde_json::Value;
 
-use super::{TypeExamples, customer};
+use super::{SPLIT, TypeExamples, customer};
 use crate::event::pointer;
 use crate::intake::TargetExplanation;
 
@@ -14,10 +14,18 @@ const NAMES: [&str; 8] = [
     "id", "key", "name", "code", "field", "fieldId", "label", "slug",
 ];
 
+/// The functions that choose an item by its value, or that make another list.
+const CHOSEN: [&str; 6] = [
+    "select(", "sort_by(", "max_by(", "min_by(", "reverse", "split(",
+];
+
 /// Returns a note for each expression that reads an item of a list by its position, if the example of another customer has this
 /// item at another position.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
-    let notes = evidence.targets().filter_map(|rule| {
+    // The first list in a place is then the list of the events.
+    let has_split = evidence.targets().any(|rule| rule.target == SPLIT);
+    let rules = evidence.targets().filter(|rule| rule.target != SPLIT);
+    let notes = rules.filter_map(|rule| {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
@@ -28,7 +36,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
                 pointer::without_values(list)
             ));
         }
-        let (list, index) = by_position(rule, read)?;
+        let (list, index) = by_position(rule, read, has_split)?;
         let name = NAMES.iter().find(|name| moves(evidence, (list, index), name))?;
         let list = pointer::without_values(list);
         Some(format!(
@@ -84,14 +92,24 @@ fn tells_apart(items: &[Value], path: &[&str]) -> bool {
 }
 
 /// Returns the list and the position in it from which an expression reads.
-fn by_position<'r>(rule: &TargetExplanation, read: &'r str) -> Option<(&'r str, usize)> {
-    let steps = read.match_indices('/');
+fn by_position<'r>(
+    rule: &TargetExplanation,
+    read: &'r str,
+    has_split: bool,
+) -> Option<(&'r str, usize)> {
+    let is_chosen = CHOSEN.iter().any(|word| rule.expression.contains(word));
+    let is_index = |step: Option<&str>| step.is_some_and(|step| step.parse::<usize>().is_ok());
+    let steps = read.match_indices('/').filter(|(start, _)| {
+        let rest = read.get(*start..).unwrap_or_default();
+        is_index(rest.split('/').nth(1))
+    });
+    let steps = steps.skip(usize::from(has_split));
     let mut found = steps.filter_map(|(start, _)| {
         let (list, rest) = read.split_at_checked(start)?;
         let step = rest.split('/').nth(1)?;
         let index = step.parse().ok()?;
         let is_written = rule.expression.contains(&format!("[{step}]"));
-        (is_written && !rule.expression.contains("select(")).then_some((list, index))
+        (is_written && !is_chosen).then_some((list, index))
     });
     found.next()
 }

@@ -30,8 +30,16 @@ const HOUSE_NUMBERS: [&str; 15] = [
     "streetnum",
     "streetnumber",
 ];
-/// The names of a member with the part of a house.
-const UNITS: [&str; 11] = [
+/// The names of a member with the part of a house, or with the second line of a street.
+const UNITS: [&str; 19] = [
+    "address2",
+    "addressline2",
+    "addrline2",
+    "line2",
+    "secondline",
+    "street2",
+    "streetaddress2",
+    "streetline2",
     "apartment",
     "apartmentnumber",
     "apt",

@@ -27,7 +27,36 @@ pub(super) const EVENT_ID: &str = "body.id";
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let notes = constant_value(evidence).into_iter();
     let notes = notes.chain(equal_versions(evidence));
-    notes.chain(birth(evidence)).collect()
+    let notes = notes.chain(birth(evidence));
+    notes.chain(without_version(evidence)).collect()
+}
+
+/// Returns a note if the mapping has no version, and the record of the customer has the time of its change, which no expression
+/// reads.
+fn without_version(evidence: &TypeExamples<'_>) -> Option<String> {
+    if versions(evidence).next().is_some() {
+        return None;
+    }
+    let mut rules = evidence.targets().filter(|rule| is_customer(rule));
+    rules.find_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let mut unread = evidence.unread_beside(read);
+        let (place, _) = unread.find(|(place, name)| {
+            names::position(&last_name(place), &CHANGE_TIMES).is_some() && is_of_change(name)
+        })?;
+        Some(format!(
+            "the mapping has no version, so a late event can replace newer values, and no expression reads {}: if it is the time of the change, write it as the version",
+            pointer::without_values(place)
+        ))
+    })
+}
+
+/// Returns whether a name such as `updated_at` speaks of a change. A name such as `ts` or `timestamp` is the time of the event.
+fn is_of_change(name: &str) -> bool {
+    let parts = ["updat", "modif", "chang"];
+    parts.iter().any(|part| name.contains(part))
 }
 
 /// Returns a note if the creation of the account or the months since then are those of a date of birth.
@@ -61,12 +90,6 @@ fn constant_value(evidence: &TypeExamples<'_>) -> Option<String> {
         .map(String::as_str)
         .collect();
     let read = versions.first().filter(|_| versions.len() == 1)?;
-    // A name such as `ts` or `timestamp` is the time of the event.
-    let is_of_change = |name: &str| {
-        ["updat", "modif", "chang"]
-            .iter()
-            .any(|part| name.contains(part))
-    };
     let is_change = |(place, name): &(&str, String)| {
         names::position(&last_name(place), &CHANGE_TIMES).is_some() && is_of_change(name)
     };

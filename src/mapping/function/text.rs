@@ -41,11 +41,19 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
 fn no_entry(value: &Value, table: &LookupTable) -> &'static str {
     let text = value.as_str().unwrap_or_default();
     let is_near = |known: &String| known.trim().to_lowercase() == text.trim().to_lowercase();
-    match table.keys().any(is_near) {
-        true => {
-            "The table has no entry for the value, but one that differs only in letter case or in white space around it: add an entry, or write lower, upper or trim before lookup."
-        }
-        false => "The table has no entry for the value.",
+    let has = |text: &str| table.contains_key(text);
+    if table.values().any(|result| result == text) {
+        "The table has no entry for the value, and it is the result of one: the value of the source stands on the left side of an entry, and the value for Imprint on the right side."
+    } else if has(text.trim()) {
+        "The table has no entry for the value, but one without the white space around it: write trim before lookup."
+    } else if has(&text.to_lowercase()) {
+        "The table has no entry for the value, but one in lower case: add an entry, or write lower before lookup."
+    } else if has(&text.to_uppercase()) {
+        "The table has no entry for the value, but one in upper case: add an entry, or write upper before lookup."
+    } else if table.keys().any(is_near) {
+        "The table has no entry for the value, but one that differs only in letter case or in white space: add an entry for the value."
+    } else {
+        "The table has no entry for the value."
     }
 }
 

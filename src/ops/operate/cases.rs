@@ -166,19 +166,11 @@ fn cause(entry: &EntrySummary) -> CaseCause {
 impl CaseError {
     fn of(error: &EventError) -> Self {
         Self {
-            place: without_indexes(&pointer::without_values(&error.pointer)),
+            place: pointer::without_indexes(&pointer::without_values(&error.pointer)),
             rule: error.rule.clone(),
             location: error.location.clone(),
         }
     }
-}
-
-/// Returns a JSON Pointer with `*` for every index: the same error can be anywhere in a batch.
-fn without_indexes(pointer: &str) -> String {
-    let is_index = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = pointer.split('/');
-    let parts = parts.map(|part| if is_index(part) { "*" } else { part });
-    parts.collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]

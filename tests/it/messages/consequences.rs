@@ -158,3 +158,38 @@ fn a_remedy_does_not_repair_what_the_expression_cuts() {
         check_source("version = \".updated_at\"", wrong, &[expected]);
     }
 }
+
+/// FAULTS N1554, N1557, N1560: the message names the part that the author has exchanged, forgotten or written twice.
+#[test]
+fn a_message_names_the_part_that_is_wrong() {
+    for (from, wrong, expected) in [
+        (
+            "A = \"GOLD\"",
+            "GOLD = \"A\"",
+            "it is the result of one: the value of the source stands on the left side",
+        ),
+        ("A = \"GOLD\"", "a = \"GOLD\"", "write lower before lookup"),
+        (
+            "A = \"GOLD\"",
+            "\" a\" = \"GOLD\"",
+            "add an entry for the value",
+        ),
+        (
+            "customer.partner_id = \".customer_id\"",
+            "customer.partner_id = \".id_of_customer\"\ncustomer.imprint_id = \".imprint\"",
+            "neither customer.imprint_id nor customer.partner_id gives an id",
+        ),
+        (
+            "phone = '.phone | e164(\"US\")'",
+            "phone = '\"+1+1\\(.phone)\"'",
+            "The text has two plus signs: the number of the source has its country code",
+        ),
+        (
+            "email = \".email\"",
+            "email = \"amelia@example.org\"",
+            "a constant text stands in double quotes inside the expression: '\"amelia@example.org\"'",
+        ),
+    ] {
+        check_source(from, wrong, &[expected]);
+    }
+}

@@ -70,7 +70,13 @@ impl HmacScheme {
                 header: name.clone(),
                 ..self.clone()
             };
-            let own = vec![format!("auth.header is \"{name}\"")];
+            let inside = name.as_str().strip_prefix("http_");
+            let own = vec![match inside.map(|name| name.replace('_', "-")) {
+                Some(sent) => format!(
+                    "auth.header is \"{sent}\", which a program sees as {name}: give verify the header with the name that the sender sends"
+                ),
+                None => format!("auth.header is \"{name}\""),
+            }];
             let near = other.nearest_match(line, time, secrets, request)?;
             Some([own, near].concat())
         });
