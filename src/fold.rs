@@ -140,9 +140,9 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         ..Fold::default()
     };
     let sent = winners.iter();
-    fold.versions = sent
-        .map(|(field, (version, _))| ((*field).clone(), *version))
-        .collect();
+    let sent = sent.map(|(field, (version, _))| ((*field).clone(), *version));
+    // The winners are in field order already.
+    fold.versions = LiteMap::from_sorted_store_unchecked(sent.collect());
     for (field, version, value) in lane.to_reassert(now) {
         if fold.update.value(field).is_none() {
             fold.update.insert(field.clone(), value.clone());

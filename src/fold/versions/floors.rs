@@ -26,7 +26,10 @@ impl LaneVersions {
 
     /// Replaces the delivered version of a field, and keeps its version floor.
     pub(super) fn replace(&mut self, field: &Field, version: Version) {
-        let replaced = self.delivered.0.insert(field.clone(), version);
+        // For a lane without versions, the fields come in order, and an append needs no search.
+        let appended = self.delivered.0.try_append(field.clone(), version);
+        let replaced =
+            appended.and_then(|(field, version)| self.delivered.0.insert(field, version));
         if is_floor(version) {
             self.floors.0.remove(field);
         } else if let Some(replaced) = replaced {
