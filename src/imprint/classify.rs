@@ -43,7 +43,7 @@ pub struct ImprintResponse<'a> {
     pub retry_after: &'a [String],
     /// The body of Imprint's answer. If the body does not decide the outcome (see `needs_body`), and the client could not
     /// read the whole body, the field is empty.
-    pub body: &'a [u8],
+    pub body: &'a str,
 }
 
 /// Classifies Imprint's answer to an update. The classifier compares a date in `Retry-After` with `wall`, the current
@@ -90,20 +90,20 @@ pub(super) const fn needs_body(status: u16) -> bool {
 
 /// Returns whether a body is JSON that breaks off. If an answer states no length and ends when the connection closes,
 /// only the JSON shows that a part is missing.
-pub(super) fn is_cut_short(body: &[u8]) -> bool {
+pub(super) fn is_cut_short(body: &str) -> bool {
     let json = body.trim_ascii();
-    let is_json = matches!(json.first(), Some(b'{' | b'['));
-    is_json && serde_json::from_slice::<IgnoredAny>(json).is_err_and(|error| error.is_eof())
+    let is_json = json.starts_with(['{', '[']);
+    is_json && serde_json::from_str::<IgnoredAny>(json).is_err_and(|error| error.is_eof())
 }
 
 /// Returns whether an error body of Imprint has a type for "the customer does not exist".
-pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
+pub(super) fn is_customer_not_found(body: &str) -> bool {
     let kind = ErrorBody::parse(body).kind;
     matches!(kind, Some(CUSTOMER_NOT_FOUND | PARTNER_CUSTOMER_NOT_FOUND))
 }
 
 /// Returns the error type and the name of the parameter in an error body.
-pub(super) fn error_names(body: &[u8]) -> (Option<&'static str>, Option<String>) {
+pub(super) fn error_names(body: &str) -> (Option<&'static str>, Option<String>) {
     let ErrorBody { kind, param } = ErrorBody::parse(body);
     (kind, param)
 }
@@ -117,8 +117,8 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
-    fn parse(body: &[u8]) -> Self {
-        let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
+    fn parse(body: &str) -> Self {
+        let Ok(Value::Object(flat)) = serde_json::from_str(body) else {
             return Self::default();
         };
         let nested = flat.get("error").and_then(Value::as_object);
@@ -184,7 +184,7 @@ mod tests {
         let response = ImprintResponse {
             status,
             retry_after: &retry_after,
-            body: body.as_bytes(),
+            body,
         };
         let request = Request {
             customer: ImprintId::parse(CUSTOMER).unwrap(),
@@ -357,9 +357,9 @@ mod tests {
     #[test]
     fn a_text_that_may_be_a_value_is_not_kept() {
         let body = r#"{"error":{"type":"jane@example.com is wrong","param":"+1 415 555 2671"}}"#;
-        let named = ErrorBody::parse(body.as_bytes());
+        let named = ErrorBody::parse(body);
         assert_eq!((named.kind, named.param), (None, None));
-        let named = ErrorBody::parse(br#"{"type":"Jane","details":["JaneDoe: is not a name"]}"#);
+        let named = ErrorBody::parse(r#"{"type":"Jane","details":["JaneDoe: is not a name"]}"#);
         assert_eq!((named.kind, named.param), (None, None));
         for (raw, is_kept) in [
             ("email", true),

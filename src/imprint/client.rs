@@ -132,7 +132,7 @@ impl Client {
             }
         };
         let is_abridged = body.is_abridged();
-        let body = body.into_bytes();
+        let body = body.into_text();
         if status >= 300 {
             (facts.kind, facts.param) = error_names(&body);
         }
@@ -213,7 +213,7 @@ struct RawResponse {
     keys: KeyHeaders,
     status: u16,
     retry_after: Vec<String>,
-    body: Vec<u8>,
+    body: String,
     /// Whether the body lacks the long members of the answer.
     is_abridged: bool,
 }

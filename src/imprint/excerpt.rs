@@ -11,7 +11,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// The maximum length of a kept top-level member, if the answer does not fit into the buffer. An address is shorter.
 const MEMBER_BYTES_MAX: usize = 4 * 1024;
 /// The mark that some programs write in front of a UTF-8 text.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The part of an answer that the bridge keeps.
 #[derive(Debug, Default)]
@@ -62,17 +62,13 @@ impl Excerpt {
         self.abridging.is_some()
     }
 
-    /// Returns the kept bytes: the whole answer, or a JSON object with the short members of the answer. The replacement
+    /// Returns the kept text: the whole answer, or a JSON object with the short members of the answer. The replacement
     /// character U+FFFD replaces each sequence of bytes that is not UTF-8. The result has no byte order mark.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        let mut kept = match String::from_utf8(self.kept) {
-            Ok(text) => text.into_bytes(),
-            Err(error) => String::from_utf8_lossy(error.as_bytes())
-                .into_owned()
-                .into_bytes(),
-        };
+    pub(super) fn into_text(self) -> String {
+        let mut kept = String::from_utf8(self.kept)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         if kept.starts_with(BYTE_ORDER_MARK) {
-            kept.drain(..BYTE_ORDER_MARK.len());
+            kept.drain(..BYTE_ORDER_MARK.len_utf8());
         }
         kept
     }
@@ -143,9 +139,9 @@ mod tests {
             excerpt.read(bytes);
         }
         let is_abridged = excerpt.is_abridged();
-        let kept = excerpt.into_bytes();
+        let kept = excerpt.into_text();
         assert!(kept.len() <= KEPT_BYTES_MAX);
-        (serde_json::from_slice(&kept).ok(), is_abridged)
+        (serde_json::from_str(&kept).ok(), is_abridged)
     }
 
     #[test]
@@ -154,7 +150,7 @@ mod tests {
             let mut excerpt = Excerpt::default();
             excerpt.read(answer.as_bytes());
             assert!(!excerpt.is_abridged());
-            assert_eq!(excerpt.into_bytes(), answer.as_bytes());
+            assert_eq!(excerpt.into_text(), answer);
         }
         let longest = format!(r#"{{"a":"{}"}}"#, "x".repeat(KEPT_BYTES_MAX - 8));
         assert!(!excerpt(&longest, 1000).1);
@@ -174,7 +170,7 @@ mod tests {
         ] {
             let mut excerpt = Excerpt::default();
             excerpt.read(answer);
-            assert_eq!(excerpt.into_bytes(), expected.as_bytes());
+            assert_eq!(excerpt.into_text(), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pure functions that read only the needed parts of Imprint's JSON, as slices borrowed from the received bytes.
+//! Pure functions that read only the needed parts of Imprint's JSON, as slices borrowed from the received text.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,9 @@ use serde_json::value::RawValue;
 
 /// Parses a JSON object. The function first checks that the JSON is an object, because a derived `Deserialize` would
 /// also accept an array.
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    let is_object = json.trim_ascii_start().first() == Some(&b'{');
-    is_object
-        .then(|| serde_json::from_slice(json).ok())
-        .flatten()
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let is_object = json.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 /// Returns the string in a raw JSON value, or `None` for any other JSON type. A string with the replacement character
@@ -35,7 +33,7 @@ mod tests {
         struct Customer {
             id: String,
         }
-        let customer = |json: &str| object::<Customer>(json.as_bytes()).map(|found| found.id);
+        let customer = |json: &str| object::<Customer>(json).map(|found| found.id);
         for (json, id) in [
             (r#"{"id":"a"}"#, Some("a")),
             (" \r\n{\"id\":\"a\"}\n", Some("a")),

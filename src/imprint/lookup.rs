@@ -156,7 +156,7 @@ mod tests {
         ImprintResponse {
             status,
             retry_after,
-            body: body.as_bytes(),
+            body,
         }
     }
 

@@ -230,7 +230,7 @@ impl Exchange {
         let reply = ImprintResponse {
             status: http.status,
             retry_after: &retry_after,
-            body: http.body.as_bytes(),
+            body: &http.body,
         };
         match (classify(&asked, reply, wall), &self.request) {
             // Only an update with an unclear answer needs a lookup, so an unclear answer to a lookup counts as denied.
