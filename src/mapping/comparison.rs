@@ -13,7 +13,7 @@ use super::number::{TOO_MANY_DIGITS, is_rounded};
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
+        Value::String(text) => text.chars().all(char::is_whitespace),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
     }
 }

@@ -31,12 +31,13 @@ pub(super) fn field_value(
         return Ok(Some(FieldValue::Cleared));
     }
     let format = field.format();
+    if format == FieldFormat::Currency
+        && let Some(code) = value.as_str().and_then(money::code)
+    {
+        return Ok(Some(FieldValue::Set(Value::from(code))));
+    }
     if let Some(error) = field_error(field, value) {
         return Err(located.error(format.rule(), error));
-    }
-    if format == FieldFormat::Currency {
-        let code = value.as_str().and_then(money::code);
-        return Ok(code.map(|code| FieldValue::Set(Value::from(code))));
     }
     Ok(located.into_value()?.map(FieldValue::from_value))
 }
@@ -306,7 +307,9 @@ fn is_e164(text: &str) -> bool {
 /// Returns whether a JSON value contains a text with a control character, at any depth. Every text in an Imprint field
 /// is a single line.
 fn has_control(value: &Value) -> bool {
-    let in_text = |text: &str| text.chars().any(char::is_control);
+    // Nearly every text has only bytes that need no decoding.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    let in_text = |text: &str| !text.bytes().all(is_plain) && text.chars().any(char::is_control);
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
         Value::String(text) => in_text(text),

@@ -65,12 +65,15 @@ fn has_html_reference(text: &str) -> bool {
 
 /// Returns the reason why a text such as `N/A` or `-` is no value of a name or of an address.
 pub(super) fn no_value(field: &Field, text: &str) -> Option<&'static str> {
+    if field.format() != FieldFormat::Text {
+        return None;
+    }
     let text = text.trim();
     let says_none = NO_VALUES.iter().any(|none| none.eq_ignore_ascii_case(text))
         || text.bytes().all(|byte| byte.is_ascii_punctuation());
     let is_named = || {
         let name = field.path().rsplit('.').next();
-        name.is_some_and(|name| NAMED.contains(&name)) && field.format() == FieldFormat::Text
+        name.is_some_and(|name| NAMED.contains(&name))
     };
     (says_none && !text.is_empty() && is_named()).then_some(NO_VALUE)
 }
@@ -106,6 +109,8 @@ pub(super) fn no_id(text: &str) -> Option<&'static str> {
         Some(NO_ID)
     } else if starts && is_json() {
         Some(JSON)
+    } else if !has_sign(text) {
+        None
     } else if TEMPLATES
         .iter()
         .any(|template| has_template(text, template))
@@ -116,6 +121,11 @@ pub(super) fn no_id(text: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Returns whether a text has a character that every placeholder has. Nearly every text has none.
+fn has_sign(text: &str) -> bool {
+    text.bytes().any(|byte| b"{%<*[&".contains(&byte))
 }
 
 /// Returns whether a text has the signs of a template around another text.
@@ -133,8 +143,7 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     if text == "null" {
         return Some(NULL);
     }
-    // Nearly every text ends here.
-    if !text.bytes().any(|byte| b"{%<*[&".contains(&byte)) {
+    if !has_sign(text) {
         return None;
     }
     let has = |template: &(&str, &str)| has_template(text, template);
