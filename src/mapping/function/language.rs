@@ -30,7 +30,7 @@ pub(in crate::mapping) fn language(tag: &str) -> Conversion {
         .iter()
         .find(|(old, _)| *old == primary)
         .map_or(primary.as_str(), |(_, new)| new);
-    if code.len() == 2 && CODES.split_ascii_whitespace().any(|known| known == code) {
+    if code.len() == 2 && is_known(code) {
         return Ok(Value::from(code));
     }
     Err(ValueError::new(
@@ -38,10 +38,15 @@ pub(in crate::mapping) fn language(tag: &str) -> Conversion {
     ))
 }
 
+fn is_known(code: &str) -> bool {
+    let (codes, last) = CODES.as_bytes().as_chunks::<3>();
+    codes.iter().any(|known| known.starts_with(code.as_bytes())) || last == code.as_bytes()
+}
+
 /// Withdrawn language codes that some software still writes, each with the code that replaces it in ISO 639-1.
 const RENAMED: [(&str, &str); 3] = [("in", "id"), ("iw", "he"), ("ji", "yi")];
 
-/// All language codes of ISO 639-1 (2002).
+/// All language codes of ISO 639-1 (2002), each with one space after it except the last.
 const CODES: &str = "\
     aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo \
     es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka \
@@ -52,6 +57,15 @@ const CODES: &str = "\
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_of_the_list_is_known() {
+        let codes: Vec<_> = CODES.split_ascii_whitespace().collect();
+        assert_eq!((codes.first(), codes.last()), (Some(&"aa"), Some(&"zu")));
+        for code in codes {
+            assert_eq!(language(code).ok(), Some(Value::from(code)));
+        }
+    }
 
     #[test]
     fn the_reason_tells_a_name_from_a_tag() {
