@@ -292,16 +292,14 @@ impl<'a> LocatedValue<'a> {
     /// null says nothing about its members. A step by name into a value that is not an object is an error. A step by index into a value that
     /// is not an array is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
-        for (walked, step) in steps.iter().enumerate() {
-            let presence = std::mem::replace(&mut self.presence, Presence::of(None));
-            self.presence = match presence.inner(step) {
-                Ok(presence) => presence,
-                Err(error) => {
-                    self.extend_origin(steps.get(..walked).unwrap_or_default());
-                    return Err(self.error("path", error));
-                }
-            };
-        }
+        let presence = std::mem::replace(&mut self.presence, Presence::of(None));
+        self.presence = match presence.inner(steps) {
+            Ok(presence) => presence,
+            Err((walked, error)) => {
+                self.extend_origin(steps.get(..walked).unwrap_or_default());
+                return Err(self.error("path", error));
+            }
+        };
         self.extend_origin(steps);
         if let Some(log) = self.log() {
             log.record(self.pointer());
@@ -312,13 +310,31 @@ impl<'a> LocatedValue<'a> {
 
 /// Replaces the value at a path, if the path exists in the event.
 pub(super) fn replace_at(event: &mut Value, path: &[PathStep], value: Value) {
-    let place = path.iter().try_fold(event, |place, step| match step {
-        PathStep::Key(key) => place.get_mut(key),
-        PathStep::Index(index) => place.get_mut(index),
-    });
-    if let Some(place) = place {
+    if let Some(place) = place_at(event, path) {
         *place = value;
     }
+}
+
+fn place_at<'v>(value: &'v mut Value, path: &[PathStep]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |place, step| match step {
+        PathStep::Key(key) => place.get_mut(key),
+        PathStep::Index(index) => place.get_mut(index),
+    })
+}
+
+/// Follows a path into a value. An error contains the number of steps before the step that fails.
+fn follow<'v>(
+    value: &'v Value,
+    path: &[PathStep],
+) -> Result<Option<&'v Value>, (usize, ValueError)> {
+    let mut inner = value;
+    for (walked, step) in path.iter().enumerate() {
+        match step.of(inner).map_err(|error| (walked, error))? {
+            Some(next) => inner = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(inner))
 }
 
 /// Formats a path as a JSON Pointer (RFC 6901).
@@ -341,19 +357,15 @@ impl Presence<'_> {
         })
     }
 
-    /// Follows one step of a path. If the expression made the value, the function moves the inner part out of the value
-    /// and copies nothing.
-    fn inner(self, step: &PathStep) -> Result<Self, ValueError> {
+    /// Follows a path. If the expression made the value, the function moves the inner part out of the value and copies
+    /// nothing. An error contains the number of steps before the step that fails.
+    fn inner(self, path: &[PathStep]) -> Result<Self, (usize, ValueError)> {
         let inner = match self {
             Self::Absent(_) => None,
-            Self::Present(Cow::Borrowed(value)) => step.of(value)?.map(Cow::Borrowed),
+            Self::Present(Cow::Borrowed(value)) => follow(value, path)?.map(Cow::Borrowed),
             Self::Present(Cow::Owned(mut value)) => {
-                step.of(&value)?;
-                let part = match step {
-                    PathStep::Key(key) => value.get_mut(key),
-                    PathStep::Index(index) => value.get_mut(index),
-                };
-                part.map(Value::take).map(Cow::Owned)
+                follow(&value, path)?;
+                place_at(&mut value, path).map(Value::take).map(Cow::Owned)
             }
         };
         Ok(inner.map_or(Self::Absent(Assumed::Null), Self::Present))
