@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -46,7 +47,7 @@ impl StoredEvent {
         let headers = headers.map(|headers| (HEADERS, headers));
         for (index, (name, value)) in members.chain(headers).enumerate() {
             stored.bytes.push(if index == 0 { b'{' } else { b',' });
-            stored.write(&Value::from(name));
+            stored.write(name);
             stored.bytes.push(b':');
             let start = stored.bytes.len();
             stored.write(value);
@@ -93,8 +94,8 @@ impl StoredEvent {
         Digest(of_parts(key, [self.bytes.as_slice()]))
     }
 
-    fn write(&mut self, value: &Value) {
-        // A `Value` always serialises to memory without an error.
+    fn write<T: Serialize + ?Sized>(&mut self, value: &T) {
+        // JSON values and texts always serialise to memory without an error.
         let _written = serde_json::to_writer(&mut self.bytes, value);
     }
 
