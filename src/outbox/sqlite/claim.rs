@@ -117,24 +117,21 @@ impl DueQueues for Claimer<'_, '_> {
         // Claimed lanes, and lanes that wait for a key, stay in the index of due lanes. The query reads one more row for
         // each of these lanes, and then skips them.
         let limit = max.saturating_add(self.claimed.taken()).saturating_add(1);
-        let mut statement = self
-            .statements
-            .prepare_cached(
-                "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
-            )?;
-        let rows = statement
-            .query_map(params![codec::class_number(class), limit], |row| {
-                // A lane whose due time is damaged is due now.
-                let due = row.get(1).map_or(self.now, Timestamp::from_millis);
-                let lane = LaneId(row.get(0)?);
-                Ok(DueLane { due, lane })
-            })?
-            .filter(|due| {
-                let is_taken = |due: &DueLane| self.claimed.is_taken(due.lane);
-                !due.as_ref().is_ok_and(is_taken)
-            })
-            .take(max.saturating_add(1));
-        let mut free = columns::readable(rows)?;
+        let select = "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2";
+        let read = |row: &Row<'_>| {
+            // A lane whose due time is damaged is due now.
+            let due = row.get(1).map_or(self.now, Timestamp::from_millis);
+            let lane = LaneId(row.get(0)?);
+            Ok(DueLane { due, lane })
+        };
+        let is_free = |due: &rusqlite::Result<DueLane>| {
+            let is_taken = |due: &DueLane| self.claimed.is_taken(due.lane);
+            !due.as_ref().is_ok_and(is_taken)
+        };
+        let mut free = self.statements.with(select, |select| {
+            let rows = select.query_map(params![codec::class_number(class), limit], read)?;
+            columns::readable(rows.filter(is_free).take(max.saturating_add(1)))
+        })?;
         free.sort_by_key(|due| due.due);
         Ok(free)
     }
