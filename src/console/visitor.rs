@@ -118,7 +118,7 @@ impl FromRequest for Visitor {
 /// Returns the header that sets the session cookie after a login. The origin of the login form shows whether the browser
 /// uses TLS: the bridge itself has none.
 pub(super) fn login_cookie(request: &HttpRequest, value: &str) -> Option<HeaderValue> {
-    let origin = SingleHeader::read(request.headers(), ORIGIN.as_str()).text();
+    let origin = SingleHeader::read(request.headers(), ORIGIN).text();
     let is_tls = origin.is_some_and(|origin| origin.starts_with("https://"));
     let CookieNames { secure, plain } = CookieNames::of(request)?;
     set_cookie(if is_tls { &secure } else { &plain }, value)

@@ -1,6 +1,6 @@
 //! Reads headers that must occur at most once in a request.
 
-use awc::http::header::HeaderMap;
+use awc::http::header::{AsHeaderName, HeaderMap};
 
 /// The value of a header that must occur at most once in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct UnreadableHeader;
 
 impl<'a> SingleHeader<'a> {
     /// Reads the request header `name`.
-    pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
+    pub fn read(headers: &'a HeaderMap, name: impl AsHeaderName) -> Self {
         let mut values = headers.get_all(name);
         match (values.next(), values.next()) {
             (None, _) => Self::Absent,

@@ -94,7 +94,7 @@ pub(super) async fn accept(
 /// Returns the encoding that the request headers announce. The listener does not accept a compressed body.
 fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Refusal> {
     let unsupported = |reason| unsupported_media_type(source, reason);
-    let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
+    let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING) {
         SingleHeader::Absent => true,
         SingleHeader::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
         SingleHeader::Unreadable => false,
@@ -102,7 +102,7 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     if !is_identity {
         return Err(unsupported(MediaTypeReason::ContentEncoding));
     }
-    let content_type = SingleHeader::read(headers, CONTENT_TYPE.as_str()).text();
+    let content_type = SingleHeader::read(headers, CONTENT_TYPE).text();
     let content_type = content_type.ok_or_else(|| unsupported(MediaTypeReason::NoContentType))?;
     let pairs = headers.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
@@ -47,7 +47,7 @@ pub(super) fn check_length(headers: &HeaderMap, limits: &BodyLimits) -> Result<(
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
-    let length = SingleHeader::read(headers, "content-length").text();
+    let length = SingleHeader::read(headers, CONTENT_LENGTH).text();
     length.and_then(|length| length.parse().ok())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
@@ -40,7 +41,7 @@ pub(crate) fn receive_body(
     payload: &mut Payload,
     bytes_max: usize,
 ) -> LocalBoxFuture<'static, Result<Bytes, AdminProblem>> {
-    let length = SingleHeader::read(request.headers(), "content-length").text();
+    let length = SingleHeader::read(request.headers(), CONTENT_LENGTH).text();
     let length = length.and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > bytes_max) {
         return Box::pin(ready(Err(AdminProblem::TooLarge)));
