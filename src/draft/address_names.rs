@@ -16,7 +16,7 @@ static ADDRESS: [(AddressPart, &[&str]); 6] = [
     (AddressPart::City, &["city", "town", "locality", "addresslocality", "municipality", "cityname"]),
     (AddressPart::State, &[
         "state", "province", "stateprovince", "stateorprovince", "region", "statecode", "provincecode", "stateabbr",
-        "addressregion", "administrativearea", "statename",
+        "addressregion", "administrativearea", "administrativedistrict", "administrativedistrictlevel1", "statename",
     ]),
     (AddressPart::PostalCode, &["postalcode", "zip", "zipcode", "postcode", "zippostalcode", "postalzip"]),
     (AddressPart::Country, &["countrycode", "country", "countryiso", "countryiso2", "countryname", "addresscountry", "countryid"]),

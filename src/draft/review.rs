@@ -91,8 +91,19 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         has_split: split.is_some(),
         made_paths,
         known_paths: evidence.known_paths(),
-        notes,
+        notes: once(notes),
     }
+}
+
+/// Leaves out a note that differs from an earlier one only in an index, such as that of the event in its body.
+fn once(notes: Vec<String>) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let general = |note: &String| {
+        let words = note.split(' ').map(pointer::without_indexes);
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let is_new = |note: &String| known.insert(general(note));
+    notes.into_iter().filter(is_new).collect()
 }
 
 /// Collects what the examples of an event type show.

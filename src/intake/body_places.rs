@@ -199,7 +199,7 @@ fn same_name_inside(members: &Map<String, Value>, outer: &str, name: &str) -> Op
     let is_general = GENERAL.contains(&name);
     let mut beside = members
         .keys()
-        .filter(|other| other.len() <= COMPARED_BYTES_MAX);
+        .filter(|other| other.len() <= COMPARED_BYTES_MAX && *other != name);
     if is_general && beside.any(|other| words(other).iter().any(|word| word == name)) {
         return None;
     }

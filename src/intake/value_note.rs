@@ -97,7 +97,7 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
             Some(SPACE)
         }
         "postal_code" if !is_zip(text) => Some(made_by("us_zip", &rule.expression, ZIP)),
-        _ => of_time(text, &rule.expression),
+        _ => of_time(text, rule),
     }
 }
 
@@ -222,8 +222,9 @@ fn is_zip(text: &str) -> bool {
 }
 
 /// Returns the note about a time whose number has another unit, or is no time.
-fn of_time(text: &str, expression: &str) -> Option<&'static str> {
-    if is_counter(text, expression) {
+fn of_time(text: &str, rule: &RuleExplanation) -> Option<&'static str> {
+    let expression = &rule.expression;
+    if rule.target == "version" && is_counter(text, expression) {
         return Some(COUNTER);
     }
     let mut units = EARLY.iter().filter(|_| is_early(text));

@@ -110,10 +110,10 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
         FieldFormat::Text => "a text",
         FieldFormat::Email => "one email address of the form name@domain",
         FieldFormat::Phone if text.is_some_and(|text| text.matches('+').count() > 1) => {
-            return "The text has two plus signs: the number of the source has its country code, so leave out the one that the expression puts before it, and write the path with the function e164.".to_owned();
+            return "The text has two plus signs: two numbers, or a + that the expression puts before a number with its country code. Write the path of one number with the function e164.".to_owned();
         }
         FieldFormat::Phone if text.is_some_and(|text| text.starts_with('+')) => {
-            "a phone number in E.164 (+ and digits); the function e164 makes one of the number of the source, without a text before it"
+            "a phone number in E.164 (+ and digits); the function e164 makes one of the number as the source has it"
         }
         FieldFormat::Phone => "a phone number in E.164 (+ and digits); the function e164 makes one",
         FieldFormat::Language if text.is_some_and(|tag| language::language(tag).is_err()) => {

@@ -112,6 +112,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "expected … here",
             "expected … and found …",
             "the expression should end before …",
+            "a constant text stands in double quotes inside the expression: '\"…\"'",
             "the end",
             "the expression is empty",
             "jq cannot read this expression",
@@ -228,7 +229,7 @@ pub static SOURCES: &[MessageExplanation] = &[
         &[
             "body.id = … is a constant, so all events have one id, and the bridge refuses each event after the first: read an id that each event has for itself",
             "body.id reads …, a time: two events at one time have one id, and the bridge refuses the second one. Read the id of the event, or write id = \"digest\"",
-            "… events of one body have the id …, and the bridge refuses or parks all but the first: if each is a change of its own, body.id must read an id of each; if they are one change, correct body.split",
+            "… different events of one body have the id …, and the bridge refuses or parks all but the first: if each is a change of its own, body.id must read an id of each; if they are one change, correct body.split",
             "body.id gives the id … to … different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
         ],
         "The bridge knows an event by its id. A second event with the same id is a repetition, and with other content a conflict (409).",

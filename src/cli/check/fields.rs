@@ -24,15 +24,17 @@ pub(super) fn other_schema(
     results: &ExampleResults,
 ) -> Option<String> {
     let view = results.first_views.get(name)?;
-    if view.is_array() {
+    if results.described.contains(name) {
+        return None;
+    }
+    let items = view.as_array().map(Vec::as_slice).unwrap_or_default();
+    if !items.is_empty() && items.iter().all(serde_json::Value::is_object) {
         return Some("the event of an example is a list: split = \".[]\" in [body] makes an event of each item of the body".to_owned());
     }
-    (!results.described.contains(name)).then(|| {
-        format!(
-            "no example has a property of the schema {}, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
-            event_type.schema.name()
-        )
-    })
+    Some(format!(
+        "no example has a property of the schema {}, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
+        event_type.schema.name()
+    ))
 }
 
 /// Returns the notes about a schema that does not check what its author means.

@@ -73,7 +73,7 @@ impl ExampleIds {
         });
         let split = self.in_one_body.iter().map(|(id, events)| {
             format!(
-                "{events} events of one body have the id {id:?}, and the bridge refuses or parks all but the first: if each is a change of its own, body.id must read an id of each; if they are one change, correct body.split"
+                "{events} different events of one body have the id {id:?}, and the bridge refuses or parks all but the first: if each is a change of its own, body.id must read an id of each; if they are one change, correct body.split"
             )
         });
         let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
@@ -119,17 +119,17 @@ impl ExampleIds {
 
     /// Records the ids that several events of a body have.
     fn observe_body(&mut self, explanation: &Explanation) {
-        let mut events: BTreeMap<&str, usize> = BTreeMap::new();
-        let ids = explanation
-            .events
-            .iter()
-            .filter_map(|event| event.id.as_deref());
-        for id in ids.filter(|id| !id.trim().is_empty()) {
-            *events.entry(id).or_default() += 1;
+        let mut events: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for event in &explanation.events {
+            let id = event.id.as_deref().filter(|id| !id.trim().is_empty());
+            // An equal event is a repetition, which the bridge accepts.
+            if let (Some(id), Ok(result)) = (id, serde_json::to_string(&event.outcome)) {
+                events.entry(id).or_default().insert(result);
+            }
         }
-        let several = events.into_iter().filter(|(_, count)| *count > 1);
+        let several = events.into_iter().filter(|(_, results)| results.len() > 1);
         self.in_one_body
-            .extend(several.map(|(id, count)| (id.to_owned(), count)));
+            .extend(several.map(|(id, results)| (id.to_owned(), results.len())));
     }
 
     /// Records a version that is a constant, an id of an event that is a time, and a customer whose id is a constant or the id of

@@ -75,22 +75,28 @@ fn filled_beside(
 
 /// Returns a note about the constant after `//`, which all customers without the value would get.
 fn alternative(target: &str, rule: &TargetExplanation) -> Option<String> {
-    let (_, last) = rule.expression.rsplit_once("//")?;
+    let (_, rest) = rule.expression.rsplit_once("//")?;
     // A pipe can convert the constant.
-    let last = last.split('|').next()?.trim();
+    let last = rest.split('|').next()?.trim();
+    let place = if rest.contains('|') { "has" } else { "ends in" };
     let value: Value = serde_json::from_str(last).ok()?;
     let constant = value.as_str()?;
     let field = base(target);
-    if rule.reads.is_empty() || !OF_CUSTOMER.contains(&field) {
+    // The rest can take the constant away again.
+    let (_, pipe) = rest.split_once('|').unwrap_or_default();
+    let is_condition = ["if ", "select(", "lookup("]
+        .iter()
+        .any(|word| pipe.contains(word));
+    if is_condition || rule.reads.is_empty() || !OF_CUSTOMER.contains(&field) {
         return None;
     }
     Some(if constant.trim().is_empty() {
         format!(
-            "{field} ends in // \"\", so an event without the member clears {field} at Imprint: leave out // \"\", or write // null if an absent member means that the source has no value"
+            "{field} {place} // \"\", so an event without the member clears {field} at Imprint: leave out // \"\", or write // null if an absent member means that the source has no value"
         )
     } else {
         format!(
-            "{field} ends in // \"{constant}\", so all customers without a value get this one: leave out the constant"
+            "{field} {place} // \"{constant}\", so all customers without a value get this one: leave out the constant"
         )
     })
 }

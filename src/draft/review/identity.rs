@@ -8,12 +8,14 @@ use super::customer::{CUSTOMER_RULES, is_customer};
 use super::versions::{EVENT_ID, VERSION};
 use super::{TypeExamples, base, constant, last_name, outer};
 use crate::draft::names;
-use crate::draft::synonyms::FULL_NAMES;
+use crate::draft::synonyms::{FULL_NAMES, RECORD_IDS};
 use crate::event::pointer;
 use crate::intake::{EventExplanation, TargetExplanation, TargetResult};
 
 /// The fields of a person, besides those of every customer, that several customers have in common.
 const IN_COMMON: [&str; 2] = ["loyalty_tier", "state"];
+/// The starts of the times that are older than the times of all events.
+const OLDEST: [&str; 4] = ["0", "1900", "1970", "-"];
 /// The field that some sources have as the id of a customer.
 const EMAIL: &str = "email";
 
@@ -24,7 +26,11 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         .filter_map(|rule| other_kind(evidence, rule))
         .collect();
     notes.extend(evidence.targets().filter_map(constant_alternative));
-    notes.extend(evidence.with_bodies().filter_map(name_of_person));
+    notes.extend(
+        evidence
+            .with_bodies()
+            .filter_map(|event| name_of_person(evidence, event)),
+    );
     notes.extend(
         evidence
             .events
@@ -66,9 +72,12 @@ fn other_kind(evidence: &TypeExamples<'_>, rule: &TargetExplanation) -> Option<S
     })
 }
 
-/// Returns a note if the id of the customer is a member that by its name has a name or the phone number of a person, or a part of
-/// the characters of an id.
-fn name_of_person((event, body): (&EventExplanation, &Value)) -> Option<String> {
+/// Returns a note if the id of the customer is a member that by its name and its value has a name of a person, or a phone number
+/// beside an id.
+fn name_of_person(
+    evidence: &TypeExamples<'_>,
+    (event, body): (&EventExplanation, &Value),
+) -> Option<String> {
     let mut rules = event
         .targets
         .iter()
@@ -83,23 +92,19 @@ fn name_of_person((event, body): (&EventExplanation, &Value)) -> Option<String> 
             let known = constant::known_names(field).unwrap_or_default();
             names::position(&name, known).is_some()
         };
-        let is_text = |text: &str| text.contains(' ') || text.starts_with('+');
         let sent = body.pointer(read).and_then(Value::as_str)?;
-        let is_personal = names::position(&name, &FULL_NAMES).is_some() && is_text(sent)
+        let is_word = !sent.contains(|sign: char| sign.is_ascii_digit() || "-_:/@".contains(sign));
+        let mut beside = evidence.beside(read);
+        let mut has_id = || beside.any(|(_, name)| RECORD_IDS.contains(&name.as_str()));
+        let is_personal = names::position(&name, &FULL_NAMES).is_some() && sent.contains(' ')
             || ["first_name", "last_name"].into_iter().any(is_known)
-            || is_known("phone") && is_text(sent);
-        let shown = pointer::without_values(read);
-        if is_personal {
-            return Some(format!(
-                "{} reads {shown}, by its name no id of a customer: customers with an equal value there are one customer for the bridge. Read the id of the customer",
-                rule.target
-            ));
-        }
-        let drops_letters = rule.expression.contains("| digits") && sent.contains(char::is_alphabetic);
-        drops_letters.then(|| {
+            || is_known("phone") && sent.starts_with('+') && has_id();
+        let is_personal = is_personal && (is_word || sent.starts_with('+'));
+        is_personal.then(|| {
             format!(
-                "{} takes only the digits of {shown}, and an example has letters there: two customers can have equal digits. Leave out digits",
-                rule.target
+                "{} reads {}, by its name no id of a customer: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+                rule.target,
+                pointer::without_values(read)
             )
         })
     })
@@ -119,7 +124,14 @@ fn constant_alternative(rule: &TargetExplanation) -> Option<String> {
     };
     let (_, alternative) = rule.expression.rsplit_once("//")?;
     let constant: Value = serde_json::from_str(alternative.trim()).ok()?;
-    let is_value = constant.is_number() || constant.as_str().is_some_and(|text| !text.is_empty());
+    // The lowest version says that the event is the oldest one.
+    let is_lowest =
+        |text: &str| rule.target == VERSION && OLDEST.iter().any(|start| text.starts_with(start));
+    let is_value = match &constant {
+        Value::Number(number) => rule.target != VERSION || number.as_i64() != Some(0),
+        Value::String(text) => !text.is_empty() && !is_lowest(text),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    };
     is_value.then(|| {
         format!(
             "{} ends in // {constant}: {what}. Leave out the alternative, so that the bridge refuses such an event",

@@ -200,8 +200,6 @@ pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<Str
         "the first item"
     } else if has(&LAST) || is_word("last") {
         "the last item"
-    } else if pipeline_text.contains("[1:]") {
-        "the items after the first one"
     } else {
         return None;
     };
@@ -231,39 +229,55 @@ pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<Str
     ))
 }
 
-/// Returns a note if `body.split` makes an event of each item of a list, and takes a value for all of them from one item.
+/// Returns a note if `body.split` makes an event of each item of a list, and binds a value of its first item to a variable for all
+/// events.
 pub(super) fn one_for_all(split: &str) -> Option<String> {
-    let steps = split.match_indices("[0]");
-    let mut paths = steps.filter_map(|(end, _)| {
-        let before = split.get(..end)?;
-        let is_step = |letter: char| letter.is_alphanumeric() || "_.$".contains(letter);
-        let start = before.trim_end_matches(is_step).len();
-        let path = before.get(start..)?;
-        // A variable has the value of a path before.
-        let bound = path
-            .starts_with('$')
-            .then(|| bound_path(split, path))
-            .flatten();
-        bound.or_else(|| path.starts_with('.').then(|| path.to_owned()))
-    });
-    let list = paths.find(|path| {
-        let each = format!("{}[]", path.as_str());
-        split.match_indices(&each).any(|(start, _)| {
-            let before = split.get(..start).unwrap_or_default();
-            !before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_')
-        })
+    let outside = outside_objects(split);
+    let stages = stages(&outside);
+    let is_binding = |stage: &&&str| stage.contains(" as $");
+    let mut others = stages.iter().filter(|stage| !is_binding(stage));
+    let source = others.next()?;
+    let list = source.strip_suffix("[]").or_else(|| {
+        let (list, rest) = source.split_once("[]")?;
+        rest.starts_with('.').then_some(list)
     })?;
-    let shown = if list == "." { "the body" } else { &list };
-    Some(format!(
-        "body.split makes an event of each item of {shown}, and reads {list}[0] too: if all events get a value of the first item, read it from the item of each"
-    ))
+    let is_path = |path: &str| {
+        let of_path = |letter: char| letter.is_alphanumeric() || "._".contains(letter);
+        path.starts_with('.') && path.chars().all(of_path)
+    };
+    let first = format!("{list}[0]");
+    let begins = |text: &str| {
+        let text = text.trim_start_matches('(').trim_start();
+        text.starts_with(&first)
+    };
+    let bindings = stages.iter().filter(is_binding);
+    let is_bound = bindings.clone().any(|stage| begins(stage));
+    // The whole list has a name, and an object takes its first item.
+    let variables = bindings.filter_map(|stage| {
+        let (path, variable) = stage.split_once(" as ")?;
+        (path.trim() == list).then(|| format!("{}[0]", variable.trim()))
+    });
+    let is_of_variable = variables.into_iter().any(|first| split.contains(&first));
+    let shown = if list == "." { "the body" } else { list };
+    (is_path(list) && (is_bound || is_of_variable)).then(|| {
+        format!(
+            "body.split makes an event of each item of {shown}, and reads {first} too: if all events get a value of the first item, read it from the item of each"
+        )
+    })
 }
 
-/// Returns the path that a variable stands for, as in `.items as $all | …`.
-fn bound_path(split: &str, variable: &str) -> Option<String> {
-    let (before, _) = split.split_once(&format!(" as {variable} "))?;
-    let path = before.rsplit(['|', ' ', '(']).next()?;
-    path.starts_with('.').then(|| path.to_owned())
+/// Returns the parts of an expression between the pipes that stand in no brackets.
+fn stages(expression: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let parts = expression.split(move |letter: char| {
+        match letter {
+            '(' | '[' => depth = depth.saturating_add(1),
+            ')' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == '|' && depth == 0
+    });
+    parts.map(str::trim).collect()
 }
 
 /// Returns an expression without the objects that it makes, such as `{email: .emails[0]}`.

@@ -157,12 +157,14 @@ fn equal_images(evidence: &TypeExamples<'_>) -> Option<String> {
         };
         let is_ignored = matches!(event.outcome, ExplainedOutcome::Ignored { .. });
         let is_same = matches!(&before.result, TargetResult::Value { value } if value == after);
-        let mut reads = before.reads.iter().filter(|_| is_ignored && is_same);
+        // An expression can also read another member, such as the kind of the change.
+        let is_row = |read: &&String| is_ignored && is_same && has_word(read, &OLD);
+        let mut reads = before.reads.iter().filter(is_row);
         reads.find_map(|read| {
             let place = pointer::without_values(read);
             Some(match body.pointer(read) {
-                row if row.is_none_or(is_empty) => format!(
-                    "in an example, {place} is null or empty, and only_changed.before gives the row after the change all the same, so the bridge ignores the event: let only_changed.before give no value for a new customer, such as select(.old != null) | …"
+                row if row.is_none_or(Value::is_null) => format!(
+                    "in an example, {place} is null or absent, and only_changed.before gives the row after the change all the same, so the bridge ignores the event: let only_changed.before give no value for a new customer, such as select(.old != null) | …"
                 ),
                 Some(row) if has_other_value(row, after) => format!(
                     "in an example, {place} has another value than the row after the change, and only_changed.before gives the row after it all the same, so the bridge ignores the event: of two objects with +, the second one wins"
@@ -171,11 +173,6 @@ fn equal_images(evidence: &TypeExamples<'_>) -> Option<String> {
             })
         })
     })
-}
-
-/// Returns whether a row is null or has no members.
-fn is_empty(row: &Value) -> bool {
-    row.is_null() || row.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// Returns whether a member of a row has another value than the same member of another row.
@@ -207,13 +204,17 @@ fn read_of_old_row(evidence: &TypeExamples<'_>) -> Option<String> {
             .reads
             .iter()
             .all(|read| read != row && !is_inside(read));
-        let is_sent =
-            |rule: &&TargetExplanation| Field::parse(&rule.target).is_some() || is_customer(rule);
+        let has_row = matches!(&after.result, TargetResult::Value { value } if value.is_object());
+        let is_sent = |rule: &&TargetExplanation| {
+            let is_field = Field::parse(&rule.target).is_some() || is_customer(rule);
+            let has_choice = rule.expression.contains("//") || rule.expression.contains("if ");
+            is_field && !has_choice && !rule.target.starts_with("metadata.")
+        };
         let rule = rules()
             .filter(is_sent)
-            .find(|rule| rule.reads.iter().any(is_inside));
-        let rule = rule.filter(|_| is_plain && is_apart && !row.is_empty())?;
-        let read = rule.reads.iter().find(|read| is_inside(read))?;
+            .find(|rule| !rule.reads.is_empty() && rule.reads.iter().all(is_inside));
+        let rule = rule.filter(|_| is_plain && is_apart && has_row && !row.is_empty())?;
+        let read = rule.reads.first()?;
         Some(format!(
             "{} reads {}, a value before the change: read it from the row of only_changed.after",
             rule.target,
@@ -247,7 +248,11 @@ fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
     };
     let is_whole = path.trim_matches('.').is_empty();
     let is_unread = !is_whole && fields().next().is_some() && !fields().any(is_read);
-    if is_unread && !is_split && !evidence.has(place) {
+    // An object in body.split can make a member that no body has.
+    let makes_members =
+        |rule: &TargetExplanation| rule.target == SPLIT && rule.expression.contains('{');
+    let is_made = evidence.targets().any(makes_members);
+    if is_unread && !is_made && !evidence.has(place) {
         let meant = near_row(evidence, place);
         return Some(format!(
             "no example has {place}, which only_changed.after reads, so the bridge finds no change: correct the path{meant}"
@@ -303,7 +308,7 @@ fn images(evidence: &TypeExamples<'_>) -> Vec<String> {
             )
         } else if evidence.others.iter().any(has_row) {
             format!(
-                "no example of this event type has {place}, which only_changed.before reads, and an example without an event of this type has it: look at body.type, at the keys of the event types, and at `ignore`"
+                "no example of this event type has {place}, which only_changed.before reads, and an example without an event of this type has it: look at body.type, at the keys of the event types, and at `ignore`; if they are right, add an example of a change"
             )
         } else {
             format!(

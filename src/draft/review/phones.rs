@@ -51,7 +51,10 @@ fn second_code(event: &EventExplanation, body: &Value) -> Option<String> {
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         let mut sent = rule.reads.iter().filter_map(|read| body.pointer(read)?.as_str());
         let is_phone = base(&rule.target) == "phone";
-        let is_second = is_phone && sent.any(|sent| sent.trim().starts_with('+') && digits(sent) == made);
+        // Some senders write + before a number of the USA without its code.
+        let is_second = is_phone
+            && !is_of_plan(made)
+            && sent.any(|sent| sent.trim().starts_with('+') && digits(sent) == made);
         is_second.then(|| {
             format!(
                 "in an example, {} puts +1 before a number that begins with + and has its country code: it becomes the number of another person. Write e164(\"US\"), which leaves such a number as it is",
@@ -61,14 +64,17 @@ fn second_code(event: &EventExplanation, body: &Value) -> Option<String> {
     })
 }
 
+/// Returns whether digits have the form of a number of the USA and Canada without the country code.
+fn is_of_plan(digits: &str) -> bool {
+    let bytes = digits.as_bytes();
+    let mut starts = [bytes.first(), bytes.get(3)].into_iter().flatten();
+    bytes.len() == NATIONAL_DIGITS && starts.all(|digit| *digit >= b'2')
+}
+
 /// Returns whether a text has the ten digits of a number of the USA, and the number made of it has another country code.
 fn is_national(sent: &str, made: &str) -> bool {
     let digits: String = sent.chars().filter(char::is_ascii_digit).collect();
-    let bytes = digits.as_bytes();
-    let starts = [bytes.first(), bytes.get(3)];
-    let is_plan = starts.into_iter().flatten().all(|digit| *digit >= b'2');
-    digits.len() == NATIONAL_DIGITS
-        && is_plan
+    is_of_plan(&digits)
         && !sent.contains('+')
         && made.ends_with(&digits)
         && !made.starts_with(NORTH_AMERICA)

@@ -1,7 +1,6 @@
 //! Notes about values that an expression reads by their position in a list of named values.
 
 use std::collections::BTreeSet;
-use std::iter;
 
 use serde_json::Value;
 
@@ -13,6 +12,13 @@ use crate::intake::TargetExplanation;
 const NAMES: [&str; 8] = [
     "id", "key", "name", "code", "field", "fieldId", "label", "slug",
 ];
+
+/// The names among these that only a list of named values has.
+const KEYS: [&str; 5] = ["key", "code", "field", "fieldId", "slug"];
+/// The names of the object in an item that defines the value.
+const DEFINITIONS: [&str; 4] = ["attribute", "definition", "field", "property"];
+/// The names of a member that marks the preferred item.
+const PREFERRED: [&str; 5] = ["primary", "isPrimary", "is_primary", "preferred", "default"];
 
 /// The functions that choose an item by its value, or that make another list.
 const CHOSEN: [&str; 6] = [
@@ -64,28 +70,25 @@ fn named_value<'r>(
     Some((list, index, names.next()?))
 }
 
-/// Returns the path that has another text or number in each item.
+/// Returns the path of the name of the items, if each item has another one. A list with a preferred item has no names.
 fn name_of(items: &[Value]) -> Option<String> {
-    let members = items.first().and_then(Value::as_object);
-    let objects = members.into_iter().flatten();
-    let objects: Vec<&str> = objects
-        .filter(|(_, member)| member.is_object())
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let mut paths = NAMES.iter().flat_map(|name| {
-        let nested = objects.iter().map(|object| vec![*object, *name]);
-        iter::once(vec![*name]).chain(nested)
-    });
-    let path = paths.find(|path| tells_apart(items, path))?;
+    let has_preferred = items
+        .iter()
+        .any(|item| PREFERRED.iter().any(|name| item.get(name).is_some()));
+    let nested = DEFINITIONS
+        .iter()
+        .flat_map(|object| NAMES.iter().map(|name| vec![*object, *name]));
+    let mut paths = KEYS.iter().map(|key| vec![*key]).chain(nested);
+    let path = paths.find(|path| !has_preferred && tells_apart(items, path))?;
     Some(path.join("."))
 }
 
-/// Returns whether all items have different texts or numbers at a path.
+/// Returns whether all items have different texts at a path.
 fn tells_apart(items: &[Value], path: &[&str]) -> bool {
     let value = |item: &Value| {
         let mut steps = path.iter();
         let value = steps.try_fold(item, |item, step| item.get(step))?;
-        (value.is_string() || value.is_number()).then(|| value.to_string())
+        value.as_str().map(str::to_owned)
     };
     let values: Option<BTreeSet<String>> = items.iter().map(value).collect();
     values.is_some_and(|values| values.len() == items.len())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{TypeExamples, base, last_name, outer, plain_name, text};
+use crate::draft::address_names::{AddressPart, address_part};
 use crate::event::pointer;
 use crate::intake::{TargetExplanation, TargetResult};
 
@@ -30,16 +31,8 @@ const HOUSE_NUMBERS: [&str; 15] = [
     "streetnum",
     "streetnumber",
 ];
-/// The names of a member with the part of a house, or with the second line of a street.
-const UNITS: [&str; 19] = [
-    "address2",
-    "addressline2",
-    "addrline2",
-    "line2",
-    "secondline",
-    "street2",
-    "streetaddress2",
-    "streetline2",
+/// The names of a member with the part of a house.
+const UNITS: [&str; 11] = [
     "apartment",
     "apartmentnumber",
     "apt",
@@ -91,7 +84,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
                 ));
             } else if COUNTRIES.contains(&name.as_str()) && !reads_country(evidence, street) {
                 notes.insert(without_country(place));
-            } else if UNITS.contains(&name.as_str()) {
+            } else if UNITS.contains(&name.as_str()) || is_second_line(evidence, street, place) {
                 notes.insert(format!(
                     "{STREET} reads {street_shown}, and no expression reads {shown} beside it: Imprint gets an address without it. Map it to street_line2"
                 ));
@@ -101,6 +94,21 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     notes.extend(kept_second_line(evidence));
     notes.extend(cut_street(evidence));
     notes
+}
+
+/// Returns whether a place has the second line of the street at another place, and not of another address beside it.
+fn is_second_line(evidence: &TypeExamples<'_>, street: &str, place: &str) -> bool {
+    let parts = [street, place].map(|place| address_part(&last_name(place)));
+    let is_of_street = match parts {
+        [Some((_, kind, _)), Some((AddressPart::Line2, other, _))] => kind == other,
+        [_, _] => false,
+    };
+    let has_rest = evidence.bodies.iter().any(|body| {
+        let [whole, line] =
+            [street, place].map(|place| body.pointer(place).and_then(Value::as_str));
+        line.is_some_and(|line| !whole.unwrap_or_default().contains(line.trim()))
+    });
+    is_of_street && has_rest
 }
 
 /// Returns a note if the first line of a street is the first part of a text, and no other field has a part of the rest.

@@ -44,7 +44,12 @@ fn without_version(evidence: &TypeExamples<'_>) -> Option<String> {
         };
         let mut unread = evidence.unread_beside(read);
         let (place, _) = unread.find(|(place, name)| {
-            names::position(&last_name(place), &CHANGE_TIMES).is_some() && is_of_change(name)
+            let values = evidence.bodies.iter().map(|body| body.pointer(place));
+            let is_time = |text: &str| text.contains(':') && text.starts_with(|sign: char| sign.is_ascii_digit());
+            let mut values = values.flatten();
+            names::position(&last_name(place), &CHANGE_TIMES).is_some()
+                && is_of_change(name)
+                && values.any(|value| value.is_number() || value.as_str().is_some_and(is_time))
         })?;
         Some(format!(
             "the mapping has no version, so a late event can replace newer values, and no expression reads {}: if it is the time of the change, write it as the version",
@@ -65,8 +70,10 @@ fn birth(evidence: &TypeExamples<'_>) -> Option<String> {
         .targets()
         .filter(|rule| OF_ACCOUNT.contains(&rule.target.as_str()));
     rules.find_map(|rule| {
-        let mut reads = rule.reads.iter();
-        let read = reads.find(|read| names::is_birth(&last_name(read)))?;
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let read = Some(read).filter(|read| names::is_birth(&last_name(read)))?;
         Some(format!(
             "{} reads {}, a date of birth: read the time at which the account was created",
             rule.target,

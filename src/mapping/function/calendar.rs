@@ -2,7 +2,7 @@
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::Value;
 
 use super::super::error::ValueError;
@@ -40,7 +40,10 @@ pub(super) fn utc(text: &str) -> Conversion {
         .ok_or_else(|| ValueError::new(time_form::advice_for_text(text)))
 }
 
-/// Counts the whole months from `from` to `to`. If `to` is the time of the event, the bridge can map the event again
+/// The difference of two clocks of one system. The time of a new customer can be later than the time of the first event by as much.
+const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Counts the whole months from `from` to `to`, 0 if `from` is at most a minute later. If `to` is the time of the event, the bridge can map the event again
 /// later and gets the same number.
 ///
 /// Two times are moments on one time line, so their offsets do not matter. A date has no time zone: if one of the two
@@ -52,7 +55,11 @@ pub(super) fn months_since(from: &Value, to: &Value) -> Conversion {
         (Some(start), Some(end)) => (start, end),
         (None, _) | (_, None) => (start.date, end.date),
     };
-    if start > end {
+    let early = start.duration_since(end);
+    if early.is_positive() && early <= CLOCK_DIFFERENCE {
+        return Ok(Value::from(0));
+    }
+    if early.is_positive() {
         return Err(ValueError::new(
             "The date is after the moment that months are counted to, so one of the two is wrong.",
         ));
@@ -240,6 +247,15 @@ mod tests {
             // Two times are moments: the offsets do not matter, and the time of day counts.
             ("2025-03-02T03:00:00Z", "2025-03-01T19:05:00-08:00", Some(0)),
             ("2025-03-02T03:00:00Z", "2025-03-01T18:55:00-08:00", None),
+            // FAULTS N1565: the two times come from different clocks.
+            (
+                "2025-03-01T10:00:00.412Z",
+                "2025-03-01T10:00:00.398Z",
+                Some(0),
+            ),
+            ("2025-03-01T10:01:00Z", "2025-03-01T10:00:00Z", Some(0)),
+            ("2025-03-01T10:01:01Z", "2025-03-01T10:00:00Z", None),
+            ("2025-03-02", "2025-03-01", None),
             ("2025-01-31T23:30:00-05:00", "2025-03-01T04:30:00Z", Some(1)),
             ("2025-01-10T12:00:00Z", "2025-02-10T11:59:59Z", Some(0)),
             ("2025-01-10T12:00:00Z", "2025-02-10T12:00:00Z", Some(1)),

@@ -42,16 +42,19 @@ fn no_entry(value: &Value, table: &LookupTable) -> &'static str {
     let text = value.as_str().unwrap_or_default();
     let is_near = |known: &String| known.trim().to_lowercase() == text.trim().to_lowercase();
     let has = |text: &str| table.contains_key(text);
-    if table.values().any(|result| result == text) {
-        "The table has no entry for the value, and it is the result of one: the value of the source stands on the left side of an entry, and the value for Imprint on the right side."
-    } else if has(text.trim()) {
+    let are_all = |is_right: fn(&String) -> bool| table.keys().all(is_right);
+    let is_lower = |key: &String| key.to_lowercase() == *key;
+    let is_upper = |key: &String| key.to_uppercase() == *key;
+    if has(text.trim()) && are_all(|key| key.trim() == key) {
         "The table has no entry for the value, but one without the white space around it: write trim before lookup."
-    } else if has(&text.to_lowercase()) {
+    } else if has(&text.to_lowercase()) && are_all(is_lower) {
         "The table has no entry for the value, but one in lower case: add an entry, or write lower before lookup."
-    } else if has(&text.to_uppercase()) {
+    } else if has(&text.to_uppercase()) && are_all(is_upper) {
         "The table has no entry for the value, but one in upper case: add an entry, or write upper before lookup."
     } else if table.keys().any(is_near) {
         "The table has no entry for the value, but one that differs only in letter case or in white space: add an entry for the value."
+    } else if table.values().any(|result| result == text) {
+        "The table has no entry for the value, which is the result of one. If the sides are exchanged, write the value of the source on the left side of each entry, and the value for Imprint on the right side; otherwise add an entry for the value."
     } else {
         "The table has no entry for the value."
     }

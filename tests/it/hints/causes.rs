@@ -153,17 +153,22 @@ fn the_missing_row_before_a_change_has_its_cause() {
 /// FAULTS N1517: `body.split` makes several events of one change, so they have one id.
 #[test]
 fn several_events_of_one_body_with_one_id_are_noted() {
-    let note =
-        "2 events of one body have the id \"1\", and the bridge refuses or parks all but the first";
+    let note = "2 different events of one body have the id \"1\", and the bridge refuses or parks all but the first";
     let body = event("1", &json!({"phones": ["a", "b"]}));
+    let equal = event("1", &json!({"phones": ["a", "a"]}));
     let one = event("1", &json!({"phones": ["a"]}));
     for (split, body, is_noted) in [
         (". as $b | .phones[] | $b + {phone: .}", &body, true),
         (". as $b | .phones[] | $b + {phone: ., id: .}", &body, false),
         (". as $b | .phones[] | $b + {phone: .}", &one, false),
+        // An equal event is a repetition.
+        (". as $b | .phones[] | $b + {phone: .}", &equal, false),
     ] {
         let split = format!("split = '{split}'\nid = \".id\"");
-        let change = [("id = \".id\"", &*split)];
+        let change = [
+            ("id = \".id\"", &*split),
+            ("state = ", "city = \".phone\"\nstate = "),
+        ];
         let events = std::slice::from_ref(body);
         changed(&change, events, note, is_noted);
         changed(&change, events, "different events of the examples", false);
@@ -188,6 +193,12 @@ fn a_value_of_the_first_item_for_all_events_is_noted() {
         (".meta[0].a as $a | .items[] | . + {a: $a}", false),
         (".items[] | . + {state: .states[0]}", false),
         (".items[]", false),
+        // The list of an item, and a list that only a condition reads.
+        (
+            ".items[] | . + {first: (first(.tags[]? | select(.a)) // .tags[0])}",
+            false,
+        ),
+        ("select(.items[0].kind != null) | .items[]", false),
     ] {
         let split = format!("split = '{split}'\nid = \".id\"");
         let change = [("id = \".id\"", &*split)];
@@ -208,13 +219,19 @@ fn a_value_by_its_position_among_named_values_is_noted() {
     let flat = |id: &str, value: &str| json!({"id": id, "value": value});
     let phone = |value: &str| json!({"type": "mobile", "value": value});
     let named = json!({"fields": [field("city", "Reno"), field("tier", "GOLD")]});
+    let keyed =
+        json!({"fields": [{"key": "city", "value": "Reno"}, {"key": "tier", "value": "GOLD"}]});
+    let preferred = json!({"fields": [{"key": "city", "primary": true, "value": "Reno"}, {"key": "tier", "primary": false, "value": "GOLD"}]});
     let nested = json!({"lists": [{"id": "a", "fields": [field("city", "Reno"), field("tier", "GOLD")]}, {"id": "b", "fields": []}]});
     let flat = json!({"fields": [flat("city", "Reno"), flat("tier", "GOLD")]});
     let one = json!({"fields": [field("city", "Reno")]});
     let phones = json!({"fields": [phone("Reno"), phone("Sparks")]});
     for (path, members, is_noted) in [
         (".fields[0].value", &named, true),
-        (".fields[0].value", &flat, true),
+        // A number or an id of a record is no name.
+        (".fields[0].value", &flat, false),
+        (".fields[0].value", &keyed, true),
+        (".fields[0].value", &preferred, false),
         (".fields[0].value", &one, false),
         (".fields[0].value", &phones, false),
         (".lists[0].fields[0].value", &nested, true),
@@ -241,6 +258,7 @@ fn a_second_country_code_is_noted() {
     for (rule, phone, is_noted) in [
         ("\"+1\\(.phone | digits)\"", "+49 30 901820", true),
         ("\"+1\\(.phone | digits)\"", "415 555 2671", false),
+        ("\"+1\\(.phone | digits)\"", "+(415) 555-2671", false),
         (".phone | e164(\"US\")", "+1 415 555 2671", false),
         ("\"+\\(.phone | digits)\"", "+1 415 555 2671", false),
     ] {
@@ -266,6 +284,11 @@ fn a_constant_alternative_of_an_id_is_noted() {
             "version = '.ts // \"2020-01-01T00:00:00Z\"'",
             true,
         ),
+        (
+            "version = \".ts\"",
+            "version = '.ts // \"1970-01-01T00:00:00Z\"'",
+            false,
+        ),
         ("id = \".id\"", "id = '.id // .other'", false),
         ("id = \".id\"", "id = '.id // \"\"'", false),
         ("state = \".state\"", "state = '.state // \"NV\"'", false),
@@ -277,7 +300,7 @@ fn a_constant_alternative_of_an_id_is_noted() {
 /// FAULTS N1537: the event of a new customer has no row before the change, and the expression makes one.
 #[test]
 fn a_row_made_of_nothing_is_noted() {
-    let note = "in an example, /old is null or empty, and only_changed.before gives the row after the change all the same";
+    let note = "in an example, /old is null or absent, and only_changed.before gives the row after the change all the same";
     let with = |old: Value| {
         [event(
             "1",
@@ -286,7 +309,7 @@ fn a_row_made_of_nothing_is_noted() {
     };
     for (before, old, is_noted) in [
         (".row + .old", json!(null), true),
-        (".row + .old", json!({}), true),
+        (".row + .old", json!({}), false),
         (
             "select(.old != null and .old != {}) | .row + .old",
             json!(null),

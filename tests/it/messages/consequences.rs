@@ -166,9 +166,15 @@ fn a_message_names_the_part_that_is_wrong() {
         (
             "A = \"GOLD\"",
             "GOLD = \"A\"",
-            "it is the result of one: the value of the source stands on the left side",
+            "which is the result of one. If the sides are exchanged, write the value of the source on the left side",
         ),
         ("A = \"GOLD\"", "a = \"GOLD\"", "write lower before lookup"),
+        ("A = \"GOLD\"", "a = \"A\"", "write lower before lookup"),
+        (
+            "A = \"GOLD\"",
+            "a = \"GOLD\"\nB = \"SILVER\"",
+            "add an entry for the value",
+        ),
         (
             "A = \"GOLD\"",
             "\" a\" = \"GOLD\"",
@@ -182,7 +188,7 @@ fn a_message_names_the_part_that_is_wrong() {
         (
             "phone = '.phone | e164(\"US\")'",
             "phone = '\"+1+1\\(.phone)\"'",
-            "The text has two plus signs: the number of the source has its country code",
+            "The text has two plus signs: two numbers, or a + that the expression puts before",
         ),
         (
             "email = \".email\"",
