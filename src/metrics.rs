@@ -61,6 +61,8 @@ pub struct LabelSets {
     pub end_states: &'static [&'static str],
     /// The reasons for ignoring an entry.
     pub ignore_reasons: &'static [&'static str],
+    /// The reasons for parking an entry.
+    pub park_reasons: &'static [&'static str],
     /// The conditions of the store. The first condition is the condition at the start of the process.
     pub store_conditions: &'static [&'static str],
     /// The weakenings of the protection.
@@ -222,6 +224,7 @@ mod tests {
         denials: &["missing"],
         end_states: &["delivered", "ignored"],
         ignore_reasons: &["condition", "unknown_customer"],
+        park_reasons: &["rejected", "version_jump"],
         store_conditions: &["working", "stalled"],
         weakenings: &["open_door", "open_window"],
     };
@@ -291,6 +294,7 @@ mod tests {
         assert_eq!(metrics.weakened.present(), ["open_door"]);
     }
 
+    /// FAULTS N1541: an alert sees only the increase of a series that it knows.
     #[test]
     fn the_page_has_the_values() {
         let page = filled().page();
@@ -299,6 +303,8 @@ mod tests {
             "imprint_bridge_duplicates_total{source=\"crm\"} 2",
             "imprint_bridge_last_event_timestamp_seconds{source=\"crm\"} 1700000001",
             "imprint_bridge_attempts_total{outcome=\"applied\"} 1",
+            "imprint_bridge_parked_total{reason=\"rejected\"} 1",
+            "imprint_bridge_parked_total{reason=\"version_jump\"} 0",
             "imprint_bridge_unauthenticated_total{reason=\"missing\"} 0",
             "imprint_bridge_ended_total{state=\"ignored\"} 0",
             "imprint_bridge_ignored_total{reason=\"condition\"} 2",

@@ -7,7 +7,7 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::OperatorMode;
 use crate::ingress::auth::DenialReason;
 use crate::metrics::{LabelSets, LogCounters, Metrics};
-use crate::outbox::{IgnoreReason, State};
+use crate::outbox::{IgnoreReason, ParkReason, State};
 use crate::telemetry::missing_lines;
 
 /// Creates the metrics, and shows in them the weakenings of the process and of the settings.
@@ -18,6 +18,7 @@ pub(super) fn declared_metrics(config: &Config) -> prometheus::Result<Metrics> {
         denials: &DenialReason::NAMES,
         end_states: &State::ENDINGS,
         ignore_reasons: &IgnoreReason::NAMES,
+        park_reasons: &ParkReason::NAMES,
         store_conditions: &CONDITIONS,
         weakenings: &Weakening::NAMES,
     };

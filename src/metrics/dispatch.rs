@@ -82,7 +82,7 @@ impl DispatchMetrics {
             )?,
             ended: declare_ended(declare, labels)?,
             ignored,
-            parked: declare.counters("parked_total", "Entries parked, by reason.", "reason")?,
+            parked: declare_parked(declare, labels)?,
             request_entries: declare.histogram(
                 "request_entries",
                 "Entries per update request.",
@@ -247,6 +247,15 @@ fn declare_request_seconds(declare: &Declare<'_>) -> prometheus::Result<Histogra
         "outcome",
         LATENCY_BUCKETS,
     )
+}
+
+/// Declares the counter with each reason, so that an alert sees the first parked entry as an increase.
+fn declare_parked(declare: &Declare<'_>, labels: LabelSets) -> prometheus::Result<IntCounterVec> {
+    let parked = declare.counters("parked_total", "Entries parked, by reason.", "reason")?;
+    for reason in labels.park_reasons {
+        parked.with_label_values(&[reason]);
+    }
+    Ok(parked)
 }
 
 fn declare_ended(

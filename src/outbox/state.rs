@@ -191,6 +191,25 @@ impl ParkReason {
         Self::Invalid,
     ];
 
+    /// The names of [`Self::ALL`].
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = Self::ALL;
+        [
+            a.as_str(),
+            b.as_str(),
+            c.as_str(),
+            d.as_str(),
+            e.as_str(),
+            f.as_str(),
+            g.as_str(),
+            h.as_str(),
+            i.as_str(),
+            j.as_str(),
+            k.as_str(),
+            l.as_str(),
+        ]
+    };
+
     /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the
     /// log and the sender's receipt leave it out.
     pub const fn is_about_ids(self) -> bool {
