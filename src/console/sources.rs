@@ -21,7 +21,9 @@ use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
-use crate::ops::operate::{BrakeView, HeldSource, Operations, Operator, ReloadView, Role, SetView};
+use crate::ops::operate::{
+    BrakeView, CaseList, HeldSource, Operations, Operator, ReloadView, Role, SetView,
+};
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -108,9 +110,15 @@ pub(super) async fn list(
     figures: web::Data<Figures>,
 ) -> PageResult {
     let operator = visitor.operator();
-    let held = operations.held_sources(operator, &operations.cases(operator).await?);
     let history = figures.history();
-    let ingress = figures.snapshot().await.ingress;
+    let figures = figures.snapshot().await;
+    // Only held entries need the cases, and the cases read thousands of parked entries.
+    let cases = match figures.store.held {
+        0 => CaseList::default(),
+        1.. => operations.cases(operator).await?,
+    };
+    let held = operations.held_sources(operator, &cases);
+    let ingress = figures.ingress;
     let set = operations.source_set(operator);
     let now = operations.clock.now();
     let denied = operations.denied_requests(operator, None);
