@@ -69,6 +69,7 @@ mod result;
 mod secret_text;
 mod sentence;
 mod situation;
+mod slow_imprint;
 mod sources;
 mod try_out;
 mod try_text;

@@ -199,11 +199,15 @@ impl Figures {
             let metrics = self.metrics.snapshot();
             let ended = &metrics.dispatch.ended;
             let of = |state| ended.get(state).copied().unwrap_or_default();
+            let requests = metrics.dispatch.request_seconds.values();
+            let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
             let totals = HourTotals {
                 accepted: metrics.ingress.accepted,
                 delivered: of("delivered"),
                 ended: ended.values().sum(),
                 parked: of("parked"),
+                requests: requests.clone().map(|one| one.count).sum(),
+                request_time: seconds(requests.map(|one| one.sum).sum()),
                 by_source: metrics.ingress.accepted_by_source,
             };
             self.shared_history().record(self.clock.now(), totals);

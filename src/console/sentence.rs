@@ -8,6 +8,7 @@ use super::key_change::{RefusedKey, is_key_refused};
 use super::mass_change::PageLink;
 use super::problem_clause::Problem;
 use super::refusing::{RefusedSource, refusing};
+use super::slow_imprint::{SLOW, slow_text};
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
 use crate::ops::operate::{
@@ -88,6 +89,8 @@ pub(super) struct Situation {
     pub(super) refused_source: Option<RefusedSource>,
     /// The time of the last accepted event. `None` if the process has accepted none.
     pub(super) accepted_at: Option<Timestamp>,
+    /// The mean time of the latest requests to Imprint, if Imprint is slow.
+    pub(super) slow: Option<Duration>,
     pub(super) now: Timestamp,
 }
 
@@ -276,6 +279,8 @@ fn flowing(situation: &Situation) -> Sentence {
         (Tone::Warning, "Delivering, with problems", Some(PARKED))
     } else if refusal.is_some_and(|refusal| !refusal.is_over) {
         (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
+    } else if situation.slow.is_some() {
+        (Tone::Notice, "Delivering slowly", Some(SLOW))
     } else if has_backlog {
         (Tone::Notice, "Delivering with a backlog", Some(BACKLOG))
     } else if is_idle {
@@ -299,6 +304,7 @@ fn flowing(situation: &Situation) -> Sentence {
             None => "No event has come since the start.".to_owned(),
         });
     }
+    cause.extend(situation.slow.map(slow_text));
     cause.extend(refusal.map(|refusal| refused(refusal, situation.now)));
     Sentence {
         tone,
@@ -416,6 +422,7 @@ mod tests {
             last_refusal: None,
             refused_source: None,
             accepted_at: Some(NOW),
+            slow: None,
             now: NOW,
         }
     }
@@ -501,6 +508,17 @@ mod tests {
         healthy.accepted_at = None;
         let idle = "Nothing waits. No event has come since the start.";
         check(&healthy, Tone::Good, "Idle", idle);
+    }
+
+    /// FAULTS N1543: the overview said "Delivering" while each request took seconds.
+    #[test]
+    fn a_slow_imprint_is_not_healthy() {
+        let mut slow = situation("flowing", None);
+        slow.waiting = 0;
+        slow.slow = Some(Duration::from_millis(7_310));
+        let cause =
+            "Nothing waits. Imprint is slow: a request took 7.3 s on average over the last minute.";
+        check(&slow, Tone::Notice, "Delivering slowly", cause);
     }
 
     /// FAULTS N1130

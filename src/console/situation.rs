@@ -10,6 +10,7 @@ use super::refusing::RefusedSource;
 use super::reloads::changed_at;
 use super::secret_text::{is_wrong_secret, wrong_secret};
 use super::sentence::{LastRefusal, ModeChange, Situation, sentence};
+use super::slow_imprint::slow;
 use super::visitor::Visitor;
 use super::words::TimeText;
 use crate::dispatch::destination::OperatorMode;
@@ -105,6 +106,7 @@ impl Console {
             mode_change: mode_change(operations, operator).await,
             waiting: store.waiting,
             oldest_waiting: store.oldest_waiting,
+            slow: slow(&self.figures.history()),
             now,
         }
     }

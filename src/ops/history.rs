@@ -17,6 +17,8 @@ const MINUTE_MILLIS: i64 = 60_000;
 const RATE_SPAN: Duration = Duration::from_mins(5);
 /// The minimum time of an average.
 const RATE_SPAN_MIN: Duration = Duration::from_mins(1);
+/// The minimum number of requests for a mean time.
+const MEAN_OF_MIN: u32 = 10;
 /// The maximum number of samples: those of one hour, and the one before.
 const SAMPLES_MAX: usize = 182;
 
@@ -31,6 +33,10 @@ pub struct HourTotals {
     pub ended: u64,
     /// The number of parked entries.
     pub parked: u64,
+    /// The number of update requests to Imprint that have ended.
+    pub requests: u64,
+    /// The time that these requests took in total.
+    pub request_time: Duration,
     /// The number of accepted events of each source.
     pub by_source: BTreeMap<String, u64>,
 }
@@ -76,6 +82,18 @@ impl History {
         let span = u64::try_from(span.max(RATE_SPAN_MIN).as_millis()).ok()?;
         let events = count(newest).saturating_sub(count(oldest));
         events.saturating_mul(600_000).checked_div(span)
+    }
+
+    /// Returns the mean time of the requests to Imprint that ended in the last minute. `None` for fewer than 10 requests.
+    pub fn mean_request(&self) -> Option<Duration> {
+        let (now, newest) = self.samples.back()?;
+        let begin = now.as_millis().saturating_sub(MINUTE_MILLIS);
+        let mut samples = self.samples.iter();
+        let (_, oldest) = samples.find(|(at, _)| at.as_millis() >= begin)?;
+        let requests = newest.requests.saturating_sub(oldest.requests);
+        let time = newest.request_time.saturating_sub(oldest.request_time);
+        let requests = u32::try_from(requests).ok()?;
+        (requests >= MEAN_OF_MIN).then(|| time / requests)
     }
 
     /// Returns the number of events in each of the last 60 minutes of the clock, the oldest first. The last minute is the
@@ -152,6 +170,31 @@ mod tests {
             record(&mut history, sample * 20, 1_697);
         }
         assert_eq!(history.tenths_per_minute(accepted), Some(0));
+    }
+
+    /// FAULTS N1543
+    #[test]
+    fn the_mean_time_of_a_request_is_that_of_the_last_minute() {
+        let check = |requests: u64, seconds: u64, expected: Option<u64>| {
+            let mut history = History::default();
+            for (at_seconds, requests, seconds) in
+                [(0, 0, 0), (100, 500, 9), (140, 500 + requests, 9 + seconds)]
+            {
+                let totals = HourTotals {
+                    requests,
+                    request_time: Duration::from_secs(seconds),
+                    ..HourTotals::default()
+                };
+                history.record(at(at_seconds), totals);
+            }
+            let mean = history.mean_request();
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(mean, expected, "{requests} {seconds}");
+        };
+        check(40, 292, Some(7_300));
+        check(10, 1, Some(100));
+        check(9, 90, None);
+        check(0, 0, None);
     }
 
     /// FAULTS N1076
