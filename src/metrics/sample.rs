@@ -20,19 +20,41 @@ pub struct SeriesValue {
 }
 
 impl Metrics {
-    /// Returns the values of the counters and gauges whose name is wanted. The name has no prefix.
+    /// Returns the values of the counters and gauges whose name is wanted, and the wanted sums and counts of the histograms.
+    /// The name has no prefix.
     pub fn samples(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<SeriesValue> {
-        let families = self.registry.gather();
-        let wanted = families.iter().filter_map(|family| {
-            let name = short_name(family)?;
-            is_wanted(name).then_some((name, family))
-        });
-        let samples = wanted.flat_map(|(name, family)| {
-            let kind = family.get_field_type();
-            let metrics = family.get_metric().iter();
-            metrics.filter_map(move |metric| sample(name, kind, metric))
-        });
-        samples.collect()
+        let mut found = Vec::new();
+        for family in self.registry.gather() {
+            let Some(name) = short_name(&family) else {
+                continue;
+            };
+            for (suffix, read) in values(family.get_field_type()) {
+                let name = format!("{name}{suffix}");
+                if is_wanted(&name) {
+                    let metrics = family.get_metric().iter();
+                    found.extend(metrics.map(|metric| sample(&name, metric, read(metric))));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// A value of one series: the end of its name, and the function that reads it.
+type Value = (&'static str, fn(&Metric) -> f64);
+
+/// Returns the values of a metric of this kind.
+fn values(kind: MetricType) -> &'static [Value] {
+    match kind {
+        MetricType::COUNTER => &[("", |metric| metric.get_counter().get_value())],
+        MetricType::GAUGE => &[("", |metric| metric.get_gauge().get_value())],
+        MetricType::HISTOGRAM => &[
+            ("_sum", |metric| metric.get_histogram().get_sample_sum()),
+            ("_count", |metric| {
+                requests(metric.get_histogram().get_sample_count())
+            }),
+        ],
+        MetricType::SUMMARY | MetricType::UNTYPED => &[],
     }
 }
 
@@ -40,18 +62,17 @@ fn short_name(family: &MetricFamily) -> Option<&str> {
     family.name().strip_prefix(NAMESPACE)?.strip_prefix('_')
 }
 
-fn sample(name: &str, kind: MetricType, metric: &Metric) -> Option<SeriesValue> {
-    let value = match kind {
-        MetricType::COUNTER => metric.get_counter().get_value(),
-        MetricType::GAUGE => metric.get_gauge().get_value(),
-        MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => return None,
-    };
+fn requests(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+fn sample(name: &str, metric: &Metric, value: f64) -> SeriesValue {
     let labels = metric.get_label().iter();
-    Some(SeriesValue {
+    SeriesValue {
         name: name.to_owned(),
         labels: labels
             .map(|label| (label.name().to_owned(), label.value().to_owned()))
             .collect(),
         value,
-    })
+    }
 }

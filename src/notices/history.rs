@@ -31,6 +31,8 @@ const WATCHED: &[(&str, Kept)] = &[
     ("parked_invalid_total", Kept::Hour),
     ("parked_total", Kept::Hour),
     ("refused_total", Kept::Hour),
+    ("request_duration_seconds_count", Kept::Hour),
+    ("request_duration_seconds_sum", Kept::Hour),
     ("sealing_keys_unreadable", Kept::Latest),
     ("sealing_missing_keys", Kept::Latest),
     ("secret_read_failures_total", Kept::Hour),

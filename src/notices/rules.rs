@@ -120,7 +120,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "ImprintBridgeSourcesRefused",
         severity: Severity::Warning,
-        lasting: Duration::from_mins(2),
+        lasting: Duration::from_secs(30),
         summary: "The bridge does not use the newest files of its sources, because the files have errors.",
         holds: intake::sources_refused,
     },
@@ -162,9 +162,23 @@ const RULES: &[Rule] = &[
     Rule {
         name: "ImprintBridgeStopped",
         severity: Severity::Critical,
-        lasting: Duration::from_mins(1),
+        lasting: Duration::from_secs(15),
         summary: "Imprint refuses the requests, and the bridge has stopped sending.",
         holds: delivery::stopped,
+    },
+    Rule {
+        name: "ImprintBridgeDown",
+        severity: Severity::Warning,
+        lasting: Duration::from_secs(15),
+        summary: "Imprint is down, or fails every request.",
+        holds: delivery::down,
+    },
+    Rule {
+        name: "ImprintBridgeSlow",
+        severity: Severity::Warning,
+        lasting: Duration::ZERO,
+        summary: "Imprint needs more than 2 seconds for a request, on average over 2 minutes.",
+        holds: delivery::slow,
     },
     Rule {
         name: "ImprintBridgeUnproven",

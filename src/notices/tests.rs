@@ -24,6 +24,7 @@ fn each_alert_rule_has_a_notice_with_the_same_words() {
         let (number, unit) = text.split_at(text.len() - 1);
         let number: u64 = number.parse().unwrap();
         match unit {
+            "s" => Duration::from_secs(number),
             "m" => Duration::from_mins(number),
             "h" => Duration::from_hours(number),
             _ => panic!("{text}"),
@@ -254,7 +255,15 @@ fn each_watched_metric_exists() {
         left_out: || 0,
     };
     let metrics = Metrics::new(LabelSets::default(), log).unwrap();
-    let names: Vec<_> = metrics.rows().iter().map(|row| row.name.clone()).collect();
+    let rows = metrics.rows().iter();
+    let names: Vec<String> = rows
+        .flat_map(|row| match row.kind {
+            "histogram" => ["_sum", "_count"]
+                .map(|end| format!("{}{end}", row.name))
+                .to_vec(),
+            _ => vec![row.name.clone()],
+        })
+        .collect();
     for name in history::watched_names() {
         let name = format!("imprint_bridge_{name}");
         assert!(names.contains(&name), "{name}");

@@ -10,6 +10,10 @@ const UNDELIVERED_SECONDS_MAX: f64 = 900.0;
 const BACKLOG_SECONDS_MAX: f64 = 3600.0;
 /// The share of requests without a clear answer.
 const UNKNOWN_SHARE_MAX: f64 = 0.05;
+/// The mean duration of a request in seconds above which Imprint is slow.
+const SLOW_SECONDS_MIN: f64 = 2.0;
+/// A mean of fewer requests says nothing.
+const SLOW_REQUESTS_MIN: f64 = 20.0;
 /// The reasons for parking that have a rule of their own.
 const REASONS_APART: &[&str] = &["invalid", "version_jump"];
 
@@ -20,6 +24,21 @@ pub(super) fn misdirected(history: &SeriesHistory) -> Rows {
 pub(super) fn stopped(history: &SeriesHistory) -> Rows {
     let states = history.latest("destination_state");
     states.with("state", &["stopped"]).above(0.0)
+}
+
+pub(super) fn down(history: &SeriesHistory) -> Rows {
+    let states = history.latest("destination_state");
+    states.with("state", &["probing"]).above(0.0)
+}
+
+/// A slow request is in the figures only after its end.
+pub(super) fn slow(history: &SeriesHistory) -> Rows {
+    let of = |name| history.increase(name, minutes(2)).sum_by(&[]);
+    let requests = of("request_duration_seconds_count");
+    let count = requests.sum().unwrap_or_default();
+    let mean = of("request_duration_seconds_sum").map(|_, seconds| seconds / count.max(1.0));
+    mean.above(SLOW_SECONDS_MIN)
+        .only_if(count > SLOW_REQUESTS_MIN)
 }
 
 pub(super) fn unproven(history: &SeriesHistory) -> Rows {
