@@ -51,7 +51,7 @@ fn values(kind: MetricType) -> &'static [Value] {
         MetricType::HISTOGRAM => &[
             ("_sum", |metric| metric.get_histogram().get_sample_sum()),
             ("_count", |metric| {
-                requests(metric.get_histogram().get_sample_count())
+                float(metric.get_histogram().get_sample_count())
             }),
         ],
         MetricType::SUMMARY | MetricType::UNTYPED => &[],
@@ -62,8 +62,10 @@ fn short_name(family: &MetricFamily) -> Option<&str> {
     family.name().strip_prefix(NAMESPACE)?.strip_prefix('_')
 }
 
-fn requests(count: u64) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+/// Returns a count as a number, in two halves: a conversion of the whole count can lose its last digits.
+fn float(count: u64) -> f64 {
+    let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).map_or(0.0, f64::from);
+    half(count >> 32).mul_add(4_294_967_296.0, half(count))
 }
 
 fn sample(name: &str, metric: &Metric, value: f64) -> SeriesValue {
