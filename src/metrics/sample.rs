@@ -30,10 +30,8 @@ impl Metrics {
             };
             for (suffix, read) in values(family.get_field_type()) {
                 let name = format!("{name}{suffix}");
-                if is_wanted(&name) {
-                    let metrics = family.get_metric().iter();
-                    found.extend(metrics.map(|metric| sample(&name, metric, read(metric))));
-                }
+                let metrics = family.get_metric().iter().filter(|_| is_wanted(&name));
+                found.extend(metrics.map(|metric| sample(&name, metric, read(metric))));
             }
         }
         found
