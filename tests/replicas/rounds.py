@@ -44,6 +44,8 @@ from judge import judge  # noqa: E402
 from world import ROOT, Fault, Load, Replica, World  # noqa: E402
 
 LOAD_SECONDS = 30.0
+# The database commits a claim that was in flight at a fault within this time. No lease ends so early.
+COMMITTED_WITHIN = 5.0
 COLUMNS = ("round", "holds", "seconds", "accepted", "retries", "requests", "lost", "stale", "late_overlaps", "claimed", "repeats", "rest_s")
 
 
@@ -53,6 +55,7 @@ class Faults:
     def __init__(self, world: World, chance: random.Random) -> None:
         self.world = world
         self.threads: list[threading.Thread] = []
+        self.looks: list[threading.Thread] = []
         stopped = chance.choice(world.replicas)
         stop_at, stop_for = chance.uniform(1, 4), chance.uniform(16, 24)
         for replica in world.replicas:
@@ -84,15 +87,15 @@ class Faults:
             thread.start()
         for thread in self.threads:
             thread.join()
+        for thread in self.looks:
+            thread.join()
 
     def kill(self, replica: Replica, down: float) -> None:
         with self.of_replica[replica]:
             at = time.monotonic()
             replica.kill()
-            time.sleep(0.1)
-            claimed = self.world.claimed(replica)
-            self.world.note(f"killed replica {replica.number} ({replica.current_owner()}), claimed {claimed}")
-            self.world.faults.append(Fault(replica.number, at, claimed))
+            self.world.note(f"killed replica {replica.number} ({replica.current_owner()})")
+            self.follow(self.world.lose(replica, at))
             time.sleep(down)
             replica.start()
             self.world.note(f"started replica {replica.number} ({replica.owner})")
@@ -101,14 +104,24 @@ class Faults:
         with self.of_replica[replica]:
             at = time.monotonic()
             replica.stop()
-            time.sleep(0.1)
-            fault = Fault(replica.number, at, self.world.claimed(replica))
-            self.world.note(f"stopped replica {replica.number} ({replica.owner}), claimed {fault.claimed}")
-            self.world.faults.append(fault)
+            self.world.note(f"stopped replica {replica.number} ({replica.current_owner()}), {time.monotonic() - at:.3f} s after the signal")
+            fault = self.world.lose(replica, at)
+            self.follow(fault)
             time.sleep(max(0.0, at + seconds - time.monotonic()))
             fault.end = time.monotonic()
             replica.go_on()
             self.world.note(f"replica {replica.number} goes on")
+
+    def follow(self, fault: Fault) -> None:
+        """Looks for the claims of a lost replica that the database commits after the fault."""
+        def look() -> None:
+            while time.monotonic() < fault.start + COMMITTED_WITHIN:
+                time.sleep(0.5)
+                self.world.add_claims(fault)
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        self.looks.append(thread)
 
     def restart(self, mode: str, down: float) -> None:
         with self.of_database:

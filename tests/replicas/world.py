@@ -148,9 +148,11 @@ class Replica:
     def learn_owner(self, before: set[str] | None) -> None:
         """Learns the number under which the bridge is registered: it is new in the table."""
         self.log_start = self.log.stat().st_size
-        known = (before or set()) | {other.owner for other in self.world.replicas if other is not self}
-        new = (self.world.owners() or set()) - known
-        self.owner = max(new, key=int, default=None)
+        # The database possibly stopped since the bridge got ready.
+        while (owners := self.world.owners()) is None:
+            time.sleep(0.1)
+        known = (before or set()) | {other.current_owner() for other in self.world.replicas if other is not self}
+        self.owner = max(owners - known, key=int)
 
     def current_owner(self) -> str | None:
         """Returns the number of the bridge. The log has the new number of a bridge that has lost its lease."""
@@ -197,7 +199,9 @@ class Replica:
         self.is_stopped = False
 
     def stop(self) -> None:
+        """Stops the bridge. On a busy machine, its threads run for some tenths of a second after the signal was sent."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         self.is_stopped = True
 
     def go_on(self) -> None:
@@ -215,7 +219,8 @@ class Fault:
 
     replica: int
     start: float
-    claimed: list[str]
+    owner: str
+    claimed: list[str] = field(default_factory=list)
     end: float = float("inf")
 
 
@@ -343,12 +348,22 @@ class World:
         rows = self.database.sql("SELECT owner FROM imprint_bridge.replica")
         return None if rows is None else {row[0] for row in rows}
 
-    def claimed(self, replica: Replica) -> list[str]:
-        """Returns the customers whose lanes the replica has claimed."""
-        sql = f"SELECT convert_from(substr(received, 2), 'UTF8') FROM imprint_bridge.lane WHERE owner = {replica.current_owner() or -1}"
+    def lose(self, replica: Replica, at: float) -> Fault:
+        """Adds the fault of a lost replica, with the customers whose lanes it has claimed."""
+        fault = Fault(replica.number, at, replica.current_owner())
+        self.add_claims(fault)
+        self.faults.append(fault)
+        return fault
+
+    def add_claims(self, fault: Fault) -> None:
+        """Adds the customers whose lanes the lost replica has in the database now."""
+        sql = f"SELECT convert_from(substr(received, 2), 'UTF8') FROM imprint_bridge.lane WHERE owner = {fault.owner}"
         while (rows := self.database.sql(sql)) is None:
             time.sleep(0.1)
-        return [row[0] for row in rows]
+        late = [row[0] for row in rows if row[0] not in fault.claimed]
+        fault.claimed += late
+        if late:
+            self.note(f"replica {fault.replica} ({fault.owner}) has claimed {late}, {time.monotonic() - fault.start:.3f} s after the fault")
 
     def wait_for_rest(self, within: float = REST_WITHIN) -> float:
         """Waits until nothing waits and no lane is claimed or due. Returns the seconds."""
