@@ -269,8 +269,10 @@ impl PostgresDatabase {
     pub(crate) fn refuse(&self, refuses: bool) {
         let name = &self.name;
         let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !refuses);
+        // A session that waits for a lock ends first: it would go on if the session with the lock ended before it.
         let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'
+             ORDER BY wait_event_type IS DISTINCT FROM 'Lock'"
         );
         self.server.psql("postgres", &allow).unwrap();
         if refuses {

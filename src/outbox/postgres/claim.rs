@@ -4,6 +4,7 @@
 //! [`due_floors`](super::due_floors). Then one statement claims the selected lanes that
 //! are still free, and skips lanes that another transaction has locked: an append to such a lane wakes dispatch again.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -18,7 +19,6 @@ use super::connection::{Connected, Params};
 use super::due_floors::FlooredRead;
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::held_claims::UnknownClaims;
 use super::{own_lanes, replica};
 use crate::outbox::codec;
 use crate::outbox::{
@@ -74,12 +74,15 @@ async fn claim_in_turn(
     if picked.lanes.is_empty() {
         return Ok(claim);
     }
+    let tried = RefCell::default();
     let take = connector.transact(link, async |db: &Connected| {
-        take(db, engine, &picked.lanes).await
+        let taken = take(db, engine, &picked.lanes).await?;
+        tried.replace(tokens(&taken));
+        Ok(taken)
     });
     let taken = take.await;
     if taken.as_ref().is_err_and(DbFault::is_in_doubt) {
-        engine.claims.borrow_mut().suspect(UnknownClaims::Unsent);
+        engine.claims.borrow_mut().forget(&tried.borrow());
     }
     let taken = taken?;
     let is_skipped = taken.len() < picked.lanes.len();
@@ -90,7 +93,7 @@ async fn claim_in_turn(
     let (lanes, locked) = match read.await {
         Ok(read) => read,
         Err(fault) => {
-            free(engine, taken.iter().map(|lane| (lane.id, lane.token))).await;
+            free(engine, &tokens(&taken)).await;
             return Err(fault);
         }
     };
@@ -116,9 +119,9 @@ async fn queues(engine: &Engine, (now, window): (Timestamp, usize)) -> Result<Qu
     let queues = engine.connector.transact(link, heads).await?;
     let opened = link.opened();
     if queues.has_lost || engine.agreed.get() != opened {
-        engine.claims.borrow_mut().suspect(UnknownClaims::MaybeSent);
+        engine.claims.borrow_mut().suspect();
     }
-    if engine.claims.borrow().unknown() == UnknownClaims::None {
+    if !engine.claims.borrow().needs_agreement() {
         return Ok(queues);
     }
     own_lanes::agree(engine).await?;
@@ -287,6 +290,10 @@ async fn take(
     taken.collect()
 }
 
+fn tokens(taken: &[TakenLane]) -> Vec<(LaneId, ClaimToken)> {
+    taken.iter().map(|lane| (lane.id, lane.token)).collect()
+}
+
 fn lane_numbers(lanes: &[LaneId]) -> Vec<i64> {
     lanes.iter().map(|lane| number(lane.0)).collect()
 }
@@ -294,16 +301,13 @@ fn lane_numbers(lanes: &[LaneId]) -> Vec<i64> {
 /// Ends claims whose caller is gone.
 async fn give_back(engine: &Engine, claim: &Claim) {
     let _turn = engine.claiming.lock().await;
-    free(
-        engine,
-        claim.lanes.iter().map(|lane| (lane.lane, lane.token)),
-    )
-    .await;
+    let claims = claim.lanes.iter().map(|lane| (lane.lane, lane.token));
+    free(engine, &claims.collect::<Vec<_>>()).await;
 }
 
 /// Ends the claims of lanes that wait for a missing sealing key. Later claims of this process leave these lanes out.
 async fn lock(engine: &Engine, lanes: &[(LaneId, ClaimToken)]) {
-    free(engine, lanes.iter().copied()).await;
+    free(engine, lanes).await;
     let mut claims = engine.claims.borrow_mut();
     for (lane, _) in lanes {
         claims.lock(*lane);
@@ -311,10 +315,9 @@ async fn lock(engine: &Engine, lanes: &[(LaneId, ClaimToken)]) {
     engine.shared.set_locked_lanes(claims.locked());
 }
 
-/// Ends claims without a settlement. If that fails, the next claim ends them.
-async fn free(engine: &Engine, claims: impl Iterator<Item = (LaneId, ClaimToken)>) {
-    let claims: Vec<(LaneId, ClaimToken)> = claims.collect();
-    engine.claims.borrow_mut().forget(&claims);
+/// Ends claims that dispatch never got. If that fails, the next claim ends them.
+async fn free(engine: &Engine, claims: &[(LaneId, ClaimToken)]) {
+    engine.claims.borrow_mut().forget(claims);
     if let Err(fault) = own_lanes::agree(engine).await {
         tracing::warn!(fault = %fault, "the store could not end claims; the next claim ends them");
     }

@@ -12,24 +12,16 @@ use crate::outbox::{ClaimToken, EntryId, LaneId};
 /// The maximum number of lanes for which the replica remembers that they wait for a missing sealing key.
 const LOCKED_MAX: usize = 65_536;
 
-/// The lanes that the database possibly gives to this replica without its knowledge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum UnknownClaims {
-    /// The replica knows all its lanes.
-    #[default]
-    None,
-    /// The replica has sent nothing of such a lane.
-    Unsent,
-    /// The database possibly lost the settlement of such a lane, so the replica possibly has sent any of its values.
-    MaybeSent,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct HeldClaims {
     claimed: HashMap<LaneId, HeldClaim>,
     /// The lanes that wait for a sealing key that this process does not have.
     locked: HashSet<LaneId>,
-    unknown: UnknownClaims,
+    /// The claims that the database possibly has, although dispatch never got them.
+    unsent: HashSet<(LaneId, ClaimToken)>,
+    /// True if the database possibly disagrees about other claims. It then possibly lost the settlement of a lane, so the
+    /// replica possibly has sent any value of this lane.
+    is_suspect: bool,
 }
 
 #[derive(Debug)]
@@ -72,20 +64,25 @@ impl HeldClaims {
         self.claimed.keys().copied()
     }
 
-    pub(super) const fn unknown(&self) -> UnknownClaims {
-        self.unknown
+    /// Returns whether dispatch never got this claim.
+    pub(super) fn is_unsent(&self, lane: LaneId, token: ClaimToken) -> bool {
+        self.unsent.contains(&(lane, token))
     }
 
-    /// Records that the replica possibly has such lanes.
-    pub(super) fn suspect(&mut self, unknown: UnknownClaims) {
-        self.unknown = self.unknown.max(unknown);
+    /// Returns whether the replica and the database possibly disagree.
+    pub(super) fn needs_agreement(&self) -> bool {
+        self.is_suspect || !self.unsent.is_empty()
     }
 
-    /// Records that the replica knows all its lanes, unless it suspects more than this since the look at the database.
-    pub(super) fn trust(&mut self, suspected: UnknownClaims) {
-        if self.unknown == suspected {
-            self.unknown = UnknownClaims::None;
-        }
+    /// Records that the database possibly disagrees about claims that dispatch got.
+    pub(super) const fn suspect(&mut self) {
+        self.is_suspect = true;
+    }
+
+    /// Records that the replica and the database agree.
+    pub(super) fn agreed(&mut self) {
+        self.is_suspect = false;
+        self.unsent.clear();
     }
 
     /// Ends a claim, if it still has this token.
@@ -95,17 +92,18 @@ impl HeldClaims {
         }
     }
 
-    /// Ends claims whose lanes the database still gives to this replica.
+    /// Ends claims that dispatch never got. The database possibly has them until the next agreement.
     pub(super) fn forget(&mut self, claims: &[(LaneId, ClaimToken)]) {
         for (lane, token) in claims {
             self.free(*lane, *token);
         }
-        self.suspect(UnknownClaims::Unsent);
+        self.unsent.extend(claims);
     }
 
     /// Ends every claim, because the lease of the replica has ended.
     pub(super) fn clear(&mut self) {
         self.claimed.clear();
+        self.unsent.clear();
     }
 
     /// Leaves a lane out of later claims until [`Self::unlock`].

@@ -9,6 +9,10 @@
 //!   token, before it claims any other lane. If another replica has claimed the lane meanwhile, the claim is lost as after
 //!   the end of a lease.
 //!
+//! Without a crash, the database can also have a claim that dispatch never got: the commit of the claim was in doubt, or the
+//! replica could not read the claimed lane. The replica has sent nothing under such a claim, so it frees the lane without a
+//! record. It knows these claims by their tokens: a crash possibly comes before the agreement.
+//!
 //! A connection through a pooler survives a crash of the database, so a replica does not rely on broken connections: it
 //! also compares its claims with the database after each extension of its lease.
 
@@ -18,7 +22,6 @@ use super::columns::{get, number, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::held_claims::UnknownClaims;
 use super::replica;
 use crate::outbox::{ClaimToken, LaneId};
 
@@ -39,13 +42,15 @@ pub(super) async fn compare(engine: &Engine) -> Result<(), DbFault> {
         known += usize::from(engine.claims.borrow().holds(lane, token));
     }
     if known < rows.len() || known < engine.claims.borrow().lanes().count() {
-        engine.claims.borrow_mut().suspect(UnknownClaims::MaybeSent);
+        engine.claims.borrow_mut().suspect();
     }
-    if engine.claims.borrow().unknown() == UnknownClaims::None {
+    if !engine.claims.borrow().needs_agreement() {
         return Ok(());
     }
     let _turn = engine.claiming.lock().await;
-    agree(engine).await
+    agree(engine).await?;
+    engine.shared.woken.notify_waiters();
+    Ok(())
 }
 
 /// What the replica and the database did not agree about.
@@ -53,6 +58,8 @@ pub(super) async fn compare(engine: &Engine) -> Result<(), DbFault> {
 struct Disagreement {
     /// The lanes that the database gives to the replica, but that the replica does not know.
     unknown: Vec<i64>,
+    /// The lanes that the database gives to the replica under claims that dispatch never got.
+    unsent: Vec<i64>,
     /// The lanes that the replica has claimed, but that are free in the database, and the epochs of the claims.
     lost: (Vec<i64>, Vec<i64>),
 }
@@ -60,22 +67,19 @@ struct Disagreement {
 /// Frees the lanes that the database gives to this replica, but that the replica does not know as claimed, and claims again
 /// the lanes whose claims the database has lost. The caller holds the turn of the claims.
 pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
-    let unknown = engine.claims.borrow().unknown();
     let agreed = engine
         .connector
         .transact(&engine.links.claims, async |db: &Connected| {
             replica::lock(db, engine.registration()).await?;
             let found = find(db, engine).await?;
-            match unknown {
-                UnknownClaims::MaybeSent => replica::free_sent(db, &found.unknown).await?,
-                UnknownClaims::None | UnknownClaims::Unsent => free(db, &found.unknown).await?,
-            }
+            replica::free_sent(db, &found.unknown).await?;
+            free(db, &found.unsent).await?;
             claim_again(db, engine, &found.lost).await?;
             Ok(found)
         });
     let found = agreed.await?;
-    engine.claims.borrow_mut().trust(unknown);
-    if !found.unknown.is_empty() {
+    engine.claims.borrow_mut().agreed();
+    if !(found.unknown.is_empty() && found.unsent.is_empty()) {
         engine.floors.borrow_mut().ask();
     }
     let lost = found.lost.0.len();
@@ -85,12 +89,11 @@ pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
             freed = found.unknown.len(),
             "the database has lost its last commits; this replica recorded its claims again"
         );
-    } else if unknown == UnknownClaims::MaybeSent && !found.unknown.is_empty() {
+    } else if !found.unknown.is_empty() {
         tracing::warn!(
             freed = found.unknown.len(),
             "this replica had lanes that it did not know, as after a lost commit; it freed them"
         );
-        engine.shared.woken.notify_waiters();
     }
     Ok(())
 }
@@ -110,8 +113,11 @@ async fn find(db: &Connected, engine: &Engine) -> Result<Disagreement, DbFault> 
         let id: i64 = get(row, 0)?;
         let owner: Option<i64> = get(row, 1)?;
         let epoch = unsigned(get(row, 2)?);
-        let claim = engine.claims.borrow().token(LaneId(unsigned(id)));
+        let lane = LaneId(unsigned(id));
+        let claims = engine.claims.borrow();
+        let claim = claims.token(lane);
         let claim = claim.filter(|claim| number(claim.owner) == me);
+        let is_unsent = claims.is_unsent(lane, token(engine, epoch));
         match (owner, claim) {
             (None, Some(claim)) if claim.epoch > epoch => {
                 found.lost.0.push(id);
@@ -121,6 +127,7 @@ async fn find(db: &Connected, engine: &Engine) -> Result<Disagreement, DbFault> 
                 found.lost.0.push(id);
                 found.lost.1.push(number(claim.epoch));
             }
+            (Some(owner), None) if owner == me && is_unsent => found.unsent.push(id),
             (Some(owner), None) if owner == me => found.unknown.push(id),
             (Some(_) | None, Some(_) | None) => {}
         }
@@ -128,7 +135,11 @@ async fn find(db: &Connected, engine: &Engine) -> Result<Disagreement, DbFault> 
     Ok(found)
 }
 
+/// Frees locked lanes of which nothing was sent.
 async fn free(db: &Connected, lanes: &[i64]) -> Result<(), DbFault> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
     let sql = "UPDATE imprint_bridge.lane SET owner = NULL WHERE id = ANY($1)";
     db.execute(sql, &[(&lanes, Type::INT8_ARRAY)]).await?;
     Ok(())

@@ -338,6 +338,67 @@ async fn replicas_lose_nothing_while_connections_break() {
     );
 }
 
+/// Claims one lane, and breaks all connections when the database has committed the claim, but before the replica has read
+/// the lane. The database also loses the settlements of all other lanes.
+async fn lose_claim(database: &Arc<PostgresDatabase>, outbox: &PostgresOutbox) {
+    let holder = Arc::clone(database);
+    let holder = tokio::task::spawn_blocking(move || {
+        holder.try_psql(
+            "LOCK TABLE imprint_bridge.payload IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)",
+        )
+    });
+    let wait_for_lock = |condition: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'imprint_bridge.payload'::regclass AND {condition}"
+        );
+        wait_for(condition, || (database.psql(&sql) != "0").then_some(()));
+    };
+    wait_for_lock("granted AND mode = 'AccessExclusiveLock'");
+    let outage = async {
+        tokio::task::yield_now().await;
+        wait_for_lock("NOT granted AND (SELECT count(owner) FROM imprint_bridge.lane) = 1");
+        database.psql("UPDATE imprint_bridge.lane AS l SET owner = r.owner FROM imprint_bridge.replica AS r WHERE l.owner IS NULL");
+        database.refuse(true);
+    };
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    let (claimed, ()) = tokio::join!(outbox.claim(NOW, 2, pick), outage);
+    assert!(matches!(claimed, Err(Error::Unavailable(_))), "{claimed:?}");
+    holder.await.unwrap().unwrap_err();
+    database.refuse(false);
+}
+
+/// FAULTS N1521: the connections break before dispatch gets a claim that the database has committed. The next claim has no
+/// value in doubt, except the values of a lane whose settlement the database has lost.
+#[tokio::test]
+async fn a_claim_that_dispatch_never_got_leaves_no_doubt() {
+    let database = Arc::new(postgres::database());
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    append(&outbox, &[entry("sent", "CUST-1", 1)]).await;
+    let sent = claim_all(&outbox, 1).await.remove(0);
+    let later = NOW.after(Duration::from_mins(1));
+    record(&outbox, settlement(&sent, Vec::new(), later)).await;
+    append(&outbox, &[entry("unsent", "CUST-2", 1)]).await;
+    lose_claim(&database, &outbox).await;
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    let mut attempts = 0;
+    let claimed = loop {
+        match outbox.claim(later, 2, pick).await {
+            // PgBouncer tries to log in again only after its server_login_retry.
+            Err(Error::Unavailable(_)) if attempts < 300 => {
+                attempts += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            claimed => break claimed.unwrap().lanes,
+        }
+    };
+    let doubts = ["CUST-1", "CUST-2"].map(|customer| {
+        let lane = claimed.iter().find(|lane| lane.key == key(customer));
+        lane.unwrap().maybe_sent
+    });
+    let is_right = matches!(doubts, [MaybeSent::Entries(_), MaybeSent::Nothing]);
+    assert!(is_right, "{doubts:?}");
+}
+
 /// A commit whose wait for the standby was cancelled is not durable: the caller gets an error, and the retry of the event
 /// is a duplicate.
 #[tokio::test]
