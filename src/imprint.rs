@@ -18,6 +18,7 @@ mod echo;
 mod excerpt;
 mod field;
 mod json;
+mod last_check;
 mod lookup;
 pub mod update;
 
@@ -26,6 +27,7 @@ pub use body::Body;
 pub use cause::Cause;
 pub use change::CustomerChange;
 pub use field::{EchoPlace, Field, FieldFormat, FieldGroup, FieldKind, SchemaRule};
+pub use last_check::LastCheck;
 pub use update::{FieldValue, Update, is_domestic};
 
 /// The maximum length of an Imprint id.
@@ -327,11 +329,13 @@ impl Rejection {
 /// The port to Imprint's API. The futures of the port are not `Send`: a client stays on the thread that created the
 /// client.
 pub trait ImprintApi {
-    /// Sends an update of a customer to Imprint. The future ends after the time `deadline` at the latest.
+    /// Sends an update of a customer to Imprint, if the check allows it immediately before the first byte. The future ends
+    /// after the time `deadline` at the latest.
     fn deliver(
         &self,
         request: Request,
         deadline: Duration,
+        check: &LastCheck,
     ) -> impl Future<Output = Answered<Outcome>>;
 
     /// Retrieves a customer by Imprint's id, to find out whether the customer exists.

@@ -103,8 +103,8 @@ pub enum LoopAction {
 /// The next action for one delivery of a lane.
 #[derive(Debug)]
 pub enum LaneAction {
-    /// If the claim is surely valid, send this call to Imprint. Then pass the answer to [`Core::on_answer`]. Otherwise call
-    /// [`Core::on_claim_ended`].
+    /// If the claim is surely valid, also immediately before the first byte of an update, send this call to Imprint. Then
+    /// pass the answer to [`Core::on_answer`]. Otherwise call [`Core::on_claim_ended`].
     Call {
         call: ImprintCall,
         /// The claim of the lane.

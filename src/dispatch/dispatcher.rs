@@ -22,7 +22,7 @@ use super::core::{
 use super::destination::Destination;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
-use crate::imprint::{AnswerFacts, Echo, ImprintApi, Outcome};
+use crate::imprint::{AnswerFacts, Echo, ImprintApi, LastCheck, Outcome};
 use crate::metrics::DispatchMetrics;
 use crate::outbox::{Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
@@ -292,8 +292,13 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.settle(id, result.settlement).await
     }
 
-    /// Sends one call to Imprint.
-    async fn call(&self, call: ImprintCall, entries: usize) -> (ImprintReply, Option<AnswerFacts>) {
+    /// Sends one call to Imprint. If the check refuses an update, the reply means nothing.
+    async fn call(
+        &self,
+        call: ImprintCall,
+        entries: usize,
+        check: &LastCheck,
+    ) -> (ImprintReply, Option<AnswerFacts>) {
         let Dispatcher {
             imprint,
             limits,
@@ -303,12 +308,14 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let started = self.now();
         match call {
             ImprintCall::Update(request) => {
-                let answered = imprint.deliver(request, limits.deadline).await;
+                let answered = imprint.deliver(request, limits.deadline, check).await;
                 let outcome = match failpoint::is_armed(Failpoint::AssumeApplied) {
                     true => Outcome::Applied(Echo::default()),
                     false => answered.result,
                 };
-                metrics.attempt(outcome.label(), entries, self.now().since(started));
+                if !check.has_refused() {
+                    metrics.attempt(outcome.label(), entries, self.now().since(started));
+                }
                 (ImprintReply::Outcome(outcome), answered.facts)
             }
             ImprintCall::Retrieve(customer) => {

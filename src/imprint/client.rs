@@ -18,12 +18,13 @@ use tokio::sync::watch;
 use self::credential::KeyHeaders;
 use self::failure::{body_error, send_error};
 use self::key_choice::KeyVerdict;
+use self::request_body::checked;
 use super::classify::{ImprintResponse, classify, error_names, needs_body};
 use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
 use super::{
-    AnswerFacts, Answered, Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId,
-    Request,
+    AnswerFacts, Answered, Cause, ImprintApi, ImprintId, LastCheck, LookupResult, Outcome,
+    PartnerCustomerId, Request,
 };
 use crate::http::client::StrictClient;
 use crate::http::egress::Egress;
@@ -32,6 +33,7 @@ use crate::time::Clock;
 mod credential;
 mod failure;
 mod key_choice;
+mod request_body;
 
 pub use self::credential::{ApiKeys, Credential, KeyChange, KeyError, KeyScheme};
 
@@ -91,7 +93,7 @@ impl Client {
     async fn exchange(
         &self,
         (method, path): (Method, &str),
-        body: Vec<u8>,
+        body: Option<(Vec<u8>, LastCheck)>,
         facts: &mut Option<AnswerFacts>,
     ) -> Result<RawResponse, Outcome> {
         let keys = self.credential.headers();
@@ -100,14 +102,16 @@ impl Client {
             .request(method, &format!("/v2/customers{path}"))
             .insert_header((header::AUTHORIZATION, keys.authorization.clone()))
             .insert_header((header::ACCEPT, HeaderValue::from_static(JSON)));
-        if !body.is_empty() {
-            request = request.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)));
-        }
         if let Some(key) = &keys.merchant_key {
             request = request.insert_header((MERCHANT_KEY, key.clone()));
         }
-        let sent = request.send_body(body).await;
-        let response = sent.map_err(|error| send_error(&error))?;
+        let sent = match body {
+            Some((body, check)) => request
+                .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)))
+                .send_body(checked(body, check)),
+            None => request.send_body(Vec::new()),
+        };
+        let response = sent.await.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         if let Some(verdict) = KeyVerdict::of_status(status) {
             self.credential.answered(&keys, verdict);
@@ -145,12 +149,18 @@ impl Client {
         })
     }
 
-    async fn update(&self, request: &Request, facts: &mut Option<AnswerFacts>) -> Outcome {
+    async fn update(
+        &self,
+        request: &Request,
+        check: &LastCheck,
+        facts: &mut Option<AnswerFacts>,
+    ) -> Outcome {
         let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
         if serde_json::to_writer(&mut body, &request.body).is_err() {
             return Outcome::Unknown(Cause::Protocol);
         }
         let path = segment(&request.customer);
+        let body = Some((body, check.clone()));
         match self.exchange((Method::POST, &path), body, facts).await {
             Ok(response) => {
                 let outcome = classify(request, response.as_response(), self.clock.shared_wall());
@@ -229,9 +239,14 @@ impl RawResponse {
 }
 
 impl ImprintApi for Client {
-    async fn deliver(&self, request: Request, deadline: Duration) -> Answered<Outcome> {
+    async fn deliver(
+        &self,
+        request: Request,
+        deadline: Duration,
+        check: &LastCheck,
+    ) -> Answered<Outcome> {
         let mut facts = None;
-        let update = self.update(&request, &mut facts);
+        let update = self.update(&request, check, &mut facts);
         let in_time = tokio::time::timeout(deadline, update).await;
         Answered {
             result: in_time.unwrap_or(Outcome::Unknown(Cause::Deadline)),
@@ -241,7 +256,7 @@ impl ImprintApi for Client {
 
     async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> Answered<LookupResult> {
         let (path, mut facts) = (segment(&customer), None);
-        let exchange = self.exchange((Method::GET, &path), Vec::new(), &mut facts);
+        let exchange = self.exchange((Method::GET, &path), None, &mut facts);
         let result = match tokio::time::timeout(deadline, exchange).await {
             Ok(Ok(response)) => {
                 let result = retrieved(&customer, response.as_response(), self.clock.shared_wall());
@@ -261,7 +276,7 @@ impl ImprintApi for Client {
         let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let mut facts = None;
-        let exchange = self.exchange((Method::GET, &query), Vec::new(), &mut facts);
+        let exchange = self.exchange((Method::GET, &query), None, &mut facts);
         let result = match tokio::time::timeout(deadline, exchange).await {
             // If the client has left out the long members of a page, the page possibly lacks a hit.
             Ok(Ok(response)) if response.is_abridged && response.status < 300 => {

@@ -8,8 +8,8 @@ use imprint_bridge::http::egress::{Egress, tls};
 use imprint_bridge::imprint::clearing::Clearing;
 use imprint_bridge::imprint::client::{ApiKeys, Client, Credential, KeyScheme};
 use imprint_bridge::imprint::{
-    AnswerFacts, Answered, Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome,
-    Rejection, Request, Update,
+    AnswerFacts, Answered, Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, LastCheck,
+    Outcome, Rejection, Request, Update,
 };
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
@@ -22,6 +22,7 @@ use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{KEY, TEST_TIMEOUT, block_on};
 
 mod answers;
+mod last_check;
 mod look_ups;
 mod pairing;
 mod proxies;
@@ -78,20 +79,24 @@ async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> 
     answered(client, customer, deadline).await.result
 }
 
-/// Returns the outcome of an update with the facts of the answer.
-async fn answered(client: &Client, customer: &str, deadline: Duration) -> Answered<Outcome> {
+/// Returns an update of this customer.
+fn request(customer: &str) -> Request {
     let city = (
         Field::parse("city").unwrap(),
         FieldValue::from_value(json!("Reno")),
     );
-    let body = Update::from_iter([city]).body(Clearing::default());
-    let customer = ImprintId::parse(customer).unwrap();
-    let request = Request {
-        customer,
-        body,
+    Request {
+        customer: ImprintId::parse(customer).unwrap(),
+        body: Update::from_iter([city]).body(Clearing::default()),
         cleared: Vec::new(),
-    };
-    client.deliver(request, deadline).await
+    }
+}
+
+/// Returns the outcome of an update with the facts of the answer.
+async fn answered(client: &Client, customer: &str, deadline: Duration) -> Answered<Outcome> {
+    let request = request(customer);
+    let check = LastCheck::new(|| true);
+    client.deliver(request, deadline, &check).await
 }
 
 /// Returns the outcome of one update that a new Imprint client sends.
@@ -133,7 +138,7 @@ fn ok(customer: &str) -> String {
 }
 
 /// Builds Imprint's answer about the customer that the request names.
-fn own_customer(request: &str) -> String {
+pub(crate) fn own_customer(request: &str) -> String {
     ok(customer_of(request))
 }
 
@@ -418,7 +423,7 @@ fn tls_server_of(
     RawImprint::start_tls(tls_config(certificate_pem, protocols), script)
 }
 
-fn tls_config(certificate_pem: &str, protocols: &[&str]) -> Arc<ServerConfig> {
+pub(crate) fn tls_config(certificate_pem: &str, protocols: &[&str]) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ServerConfig::builder_with_provider(provider)

@@ -155,12 +155,11 @@ impl Delivery {
     /// Settles a delivery whose last call was not sent, because its claim has possibly ended.
     pub(super) fn on_claim_ended(
         &mut self,
-        unsent: &ImprintCall,
+        is_update: bool,
         context: Context<'_>,
         moment: Moment,
     ) -> LaneAction {
-        let updates = u32::from(matches!(unsent, ImprintCall::Update(_)));
-        self.updates_sent = self.updates_sent.saturating_sub(updates);
+        self.updates_sent = self.updates_sent.saturating_sub(u32::from(is_update));
         self.on_lost(context, moment)
     }
 

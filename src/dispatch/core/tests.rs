@@ -1467,7 +1467,8 @@ fn a_request_that_was_not_sent_is_not_in_doubt() {
         panic!("no call");
     };
     assert_eq!(claim, ClaimToken::default());
-    let action = core.on_claim_ended(ids[0], &call, moment(NOW));
+    assert!(matches!(call, ImprintCall::Update(_)), "{call:?}");
+    let action = core.on_claim_ended(ids[0], true, moment(NOW));
     let LaneAction::Settle(result) = action else {
         panic!("{action:?}");
     };

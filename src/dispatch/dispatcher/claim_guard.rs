@@ -1,10 +1,13 @@
-//! The check before each request that this process still has the claim of the lane.
+//! The checks that this process still has the claim of the lane: before each request, and again immediately before the
+//! first byte of an update. In between, the process possibly waits for a connection, or stands still.
+
+use std::sync::Arc;
 
 use super::Shell;
 use super::sent::SentAnswer;
 use crate::dispatch::core::{DeliveryId, LaneAction};
 use crate::dispatch::lane_exchange::ImprintCall;
-use crate::imprint::ImprintApi;
+use crate::imprint::{ImprintApi, LastCheck};
 use crate::outbox::ClaimToken;
 
 impl<I: ImprintApi + 'static> Shell<I> {
@@ -16,16 +19,21 @@ impl<I: ImprintApi + 'static> Shell<I> {
         call: ImprintCall,
         entries: usize,
     ) -> (LaneAction, Option<SentAnswer>) {
-        if !self.dispatcher.outbox.is_claim_valid(claim) {
-            tracing::warn!("the lease of this replica has ended, so it does not send a request");
-            let moment = self.moment();
-            let action = self.core.borrow_mut().on_claim_ended(id, &call, moment);
-            return (action, None);
+        let is_update = matches!(call, ImprintCall::Update(_));
+        let outbox = Arc::clone(&self.dispatcher.outbox);
+        let check = LastCheck::new(move || outbox.is_claim_valid(claim));
+        if check.allows() {
+            let (reply, facts) = self.call(call, entries, &check).await;
+            if !check.has_refused() {
+                let answer = SentAnswer::of(&reply, facts);
+                let moment = self.moment();
+                let action = self.core.borrow_mut().on_answer(id, reply, moment);
+                return (action, Some(answer));
+            }
         }
-        let (reply, facts) = self.call(call, entries).await;
-        let answer = SentAnswer::of(&reply, facts);
+        tracing::warn!("the lease of this replica has ended, so it does not send a request");
         let moment = self.moment();
-        let action = self.core.borrow_mut().on_answer(id, reply, moment);
-        (action, Some(answer))
+        let action = self.core.borrow_mut().on_claim_ended(id, is_update, moment);
+        (action, None)
     }
 }

@@ -10,8 +10,8 @@ use crate::http::answer_reader::AnswerError;
 use crate::http::egress::CertificateRefused;
 use crate::http::proxy::ProxyError;
 
-/// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint did not
-/// apply the update.
+/// Returns the outcome of a request without an answer. Only a failed connection attempt, or a refusal before the first
+/// byte, proves that Imprint did not apply the update.
 pub(super) fn send_error(error: &SendRequestError) -> Outcome {
     match error {
         SendRequestError::Connect(
@@ -36,11 +36,12 @@ pub(super) fn send_error(error: &SendRequestError) -> Outcome {
         SendRequestError::Connect(_) | SendRequestError::Send(_) => {
             Outcome::Unknown(Cause::Disconnected)
         }
+        // The last check refused the update.
+        SendRequestError::Body(_) => Outcome::Unavailable(Cause::Disconnected),
         SendRequestError::Url(_)
         | SendRequestError::Http(_)
         | SendRequestError::H2(_)
         | SendRequestError::TunnelNotSupported
-        | SendRequestError::Body(_)
         | SendRequestError::Custom(..)
         | _ => Outcome::Unknown(Cause::Protocol),
     }

@@ -1,8 +1,8 @@
 //! The lease of this replica, as its dispatch threads see it.
 //!
-//! A replica that stood still for longer than its lease continues at any place of its code. Before each request, it
-//! therefore compares the time since the last extension of its lease, without asking the database. The time begins before
-//! the extension, so the lease in the database ends later.
+//! A replica that stood still for longer than its lease continues at any place of its code. Before each request, and again
+//! before the first byte of an update, it therefore compares the time since the last extension of its lease, without asking
+//! the database. The time begins before the extension, so the lease in the database ends later.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,16 +1,22 @@
 //! Requests of a bridge whose lease ended before the answer of Imprint.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
 use serde_json::Value;
 
 use super::*;
+use crate::client::{own_customer, tls_config};
+use crate::raw_imprint::RawImprint;
 use crate::support::metric;
 
 /// The time in which a request with an unknown outcome can still take effect, in these tests.
 const ASSERT_AFTER: Duration = Duration::from_secs(12);
+
+/// The certificate of the authority of [`tls_config`].
+const CA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
 
 /// The lease of a bridge.
 const LEASE: Duration = Duration::from_secs(15);
@@ -213,4 +219,56 @@ fn a_bridge_whose_lease_ended_sends_no_request_of_an_earlier_claim() {
     let sent = imprint.calls().len() - calls;
     assert_eq!(sent, 0, "requests of earlier claims");
     signal(&second, "CONT");
+}
+
+/// FAULTS N1520: a bridge loses its lease while it opens a connection for an update. Imprint ends the TLS handshake later. The
+/// bridge sends nothing on this connection.
+#[test]
+fn a_bridge_whose_lease_ended_during_the_handshake_sends_nothing() {
+    let database = crate::postgres::database();
+    let lease_ended = Arc::new(AtomicBool::new(false));
+    let goes_on = Arc::clone(&lease_ended);
+    let tls = tls_config(include_str!("../tls/localhost.pem"), &[]);
+    let imprint = RawImprint::start_tls(tls, move |mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(own_customer);
+        }
+        wait_for("the end of the lease", || {
+            goes_on.load(Ordering::Relaxed).then_some(())
+        });
+        let request = accepted.request();
+        accepted.note(request.map_or("no request", |_| "late request"));
+    });
+    let files = Files::write(imprint.address, KEY, "");
+    files.write_settings(&format!(
+        "[outbox]\nurl = \"{}\"\n[imprint]\nbase_url = \"https://{}\"\nca_file = \"{CA_FILE}\"",
+        database.url(),
+        imprint.address
+    ));
+    let process = Process::serve(&files);
+    assert_eq!(send(&process, &email("a", "c1", 1)).status, 202);
+    wait_for("the bridge connects", || {
+        (imprint.connections() == 1).then_some(())
+    });
+    // A takeover by another bridge.
+    database
+        .psql("DELETE FROM imprint_bridge.replica; UPDATE imprint_bridge.lane SET owner = NULL");
+    wait_for("the bridge notices the end of its lease", || {
+        let is_logged = process
+            .log()
+            .contains("the lease of this replica has ended, so other");
+        is_logged.then_some(())
+    });
+    lease_ended.store(true, Ordering::Relaxed);
+    let notes = wait_for("the end of the first connection", || {
+        let mut notes = imprint.requests();
+        notes.retain(|line| line.ends_with(" request"));
+        (!notes.is_empty()).then_some(notes)
+    });
+    assert_eq!(notes, ["no request"]);
+    wait_for("the log says why", || {
+        let is_logged = process.log().contains("it does not send a request");
+        is_logged.then_some(())
+    });
+    wait_until_delivered(&process, "a");
 }
