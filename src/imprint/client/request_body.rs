@@ -9,7 +9,7 @@ use super::super::LastCheck;
 /// The error of an update that the last check refused. Nothing of the update was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the last check refused the update")]
-struct Withdrawn;
+struct RefusedByCheck;
 
 /// Returns the body of an update. If the check refuses the update, the HTTP library gets an error and closes the
 /// connection.
@@ -18,7 +18,7 @@ pub(super) fn checked(bytes: Vec<u8>, check: LastCheck) -> impl MessageBody + 's
     let body = async move {
         match check.allows() {
             true => Ok(bytes.into()),
-            false => Err(Withdrawn),
+            false => Err(RefusedByCheck),
         }
     };
     SizedStream::new(length, stream::once(body))
