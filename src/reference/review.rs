@@ -158,7 +158,6 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… … // \"\", so an event without the member clears … at Imprint: leave out // \"\", or write // null if an absent member means that the source has no value",
-            "has",
             "ends in",
             "… … // \"…\", so all customers without a value get this one: leave out the constant",
         ],
@@ -187,7 +186,7 @@ pub static REVIEW: &[MessageExplanation] = &[
             "in an example, body.split takes only … of …, and the other items change nothing at Imprint: if each item is a change, write [] in the place of …",
             "the first item",
             "the last item",
-            "body.split makes an event of each item of …, and reads …[0] too: if all events get a value of the first item, read it from the item of each",
+            "body.split makes an event of each item of …, and reads … too: if all events get a value of the first item, read it from the item of each",
         ],
         "The body has several records, and the mapping reads the first one: the bridge would lose the others.",
         "Set `body.split`. If the other items are no changes of customers, leave the mapping as it is.",

@@ -24,12 +24,13 @@ pub(super) fn other_schema(
     results: &ExampleResults,
 ) -> Option<String> {
     let view = results.first_views.get(name)?;
+    let items = view.as_array().map(Vec::as_slice).unwrap_or_default();
+    let are_objects = !items.is_empty() && items.iter().all(serde_json::Value::is_object);
+    if are_objects && !event_type.schema.errors(view).is_empty() {
+        return Some("the event of an example is a list: split = \".[]\" in [body] makes an event of each item of the body".to_owned());
+    }
     if results.described.contains(name) {
         return None;
-    }
-    let items = view.as_array().map(Vec::as_slice).unwrap_or_default();
-    if !items.is_empty() && items.iter().all(serde_json::Value::is_object) {
-        return Some("the event of an example is a list: split = \".[]\" in [body] makes an event of each item of the body".to_owned());
     }
     Some(format!(
         "no example has a property of the schema {}, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",

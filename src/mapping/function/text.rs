@@ -214,8 +214,10 @@ mod tests {
     fn an_error_of_a_table_or_a_line_names_a_remedy() {
         let table = LookupTable::from([("gold".to_owned(), "GOLD".to_owned())]);
         for (value, expected) in [
-            ("Gold", "letter case or in white space around it"),
-            ("gold ", "letter case or in white space around it"),
+            ("Gold", "write lower before lookup"),
+            ("GOLD", "write lower before lookup"),
+            ("gold ", "write trim before lookup"),
+            ("Gold ", "letter case or in white space: add an entry"),
             ("iron", "no entry for the value."),
         ] {
             let error = lookup(&Value::from(value), &table).unwrap_err();
