@@ -40,10 +40,11 @@ pub(super) fn utc(text: &str) -> Conversion {
         .ok_or_else(|| ValueError::new(time_form::advice_for_text(text)))
 }
 
-/// The difference of two clocks of one system. The time of a new customer can be later than the time of the first event by as much.
-const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
+/// The difference of two clocks of one system is less than this. The time of a new customer can be later than the time of the first
+/// event by as much.
+const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(1);
 
-/// Counts the whole months from `from` to `to`, 0 if `from` is at most a minute later. If `to` is the time of the event, the bridge can map the event again
+/// Counts the whole months from `from` to `to`, 0 if `from` is later by less than a second. If `to` is the time of the event, the bridge can map the event again
 /// later and gets the same number.
 ///
 /// Two times are moments on one time line, so their offsets do not matter. A date has no time zone: if one of the two
@@ -56,7 +57,7 @@ pub(super) fn months_since(from: &Value, to: &Value) -> Conversion {
         (None, _) | (_, None) => (start.date, end.date),
     };
     let early = start.duration_since(end);
-    if early.is_positive() && early <= CLOCK_DIFFERENCE {
+    if early.is_positive() && early < CLOCK_DIFFERENCE {
         return Ok(Value::from(0));
     }
     if early.is_positive() {
@@ -253,8 +254,8 @@ mod tests {
                 "2025-03-01T10:00:00.398Z",
                 Some(0),
             ),
-            ("2025-03-01T10:01:00Z", "2025-03-01T10:00:00Z", Some(0)),
-            ("2025-03-01T10:01:01Z", "2025-03-01T10:00:00Z", None),
+            ("2025-03-01T10:00:00.999Z", "2025-03-01T10:00:00Z", Some(0)),
+            ("2025-03-01T10:00:01Z", "2025-03-01T10:00:00Z", None),
             ("2025-03-02", "2025-03-01", None),
             ("2025-01-31T23:30:00-05:00", "2025-03-01T04:30:00Z", Some(1)),
             ("2025-01-10T12:00:00Z", "2025-02-10T11:59:59Z", Some(0)),
