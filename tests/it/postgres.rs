@@ -163,6 +163,8 @@ impl PostgresServer {
     /// Runs an SQL statement and returns its output.
     pub(crate) fn psql(&self, database: &str, sql: &str) -> Result<String, String> {
         let output = Command::new(self.programs.join("psql"))
+            // A statement of a test never waits for a standby.
+            .env("PGOPTIONS", "-c synchronous_commit=local")
             .args([
                 "-X", "-q", "-A", "-t", "-U", "bridge", "-d", database, "-c", sql, "-h",
             ])

@@ -14,6 +14,9 @@ use super::erased::{erase, imprint};
 use super::*;
 use crate::postgres::{PostgresDatabase, PostgresServer};
 
+/// The maximum number of appends until the server has read a changed setting.
+const APPENDS_MAX: i64 = 20_000;
+
 /// Opens two replicas on a new store.
 fn two_replicas(database: &PostgresDatabase) -> [Arc<PostgresOutbox>; 2] {
     [1, 2].map(|_| Arc::new(database.open(ClaimBounds::default(), Arc::<KeyRing>::default())))
@@ -413,14 +416,30 @@ async fn a_commit_that_the_standby_lacks_is_no_success() {
     let outbox = database.open(ClaimBounds::default(), Arc::default());
     database.psql("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
     database.psql("SELECT pg_reload_conf()");
-    let cancel = tokio::task::spawn_blocking(move || {
-        let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        wait_for("a commit waits for the standby", || {
-            (database.psql(waits) != "0").then_some(())
-        });
-        database
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let cancel = tokio::task::spawn_blocking({
+        let has_ended = Arc::clone(&has_ended);
+        move || {
+            let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            // A commit of the lease can wait for the standby before the append does.
+            wait_for("the append ends", || {
+                database.psql(waits);
+                has_ended.load(Ordering::Relaxed).then_some(())
+            });
+            database
+        }
     });
-    let appended = outbox.append(vec![entry("a", "CUST-1", 1)]).await;
+    // The server reads the setting some time after pg_reload_conf. The appends before that succeed.
+    let mut number = 0;
+    let (last, appended) = loop {
+        number += 1;
+        let last = entry(&format!("a{number}"), "CUST-1", number);
+        let appended = outbox.append(vec![last.clone()]).await;
+        if !matches!(appended, Ok(Appended::Stored(_))) || number == APPENDS_MAX {
+            break (last, appended);
+        }
+    };
+    has_ended.store(true, Ordering::Relaxed);
     assert!(
         matches!(appended, Err(Error::Unavailable(_))),
         "{appended:?}"
@@ -428,7 +447,7 @@ async fn a_commit_that_the_standby_lacks_is_no_success() {
     let database = cancel.await.unwrap();
     database.psql("ALTER SYSTEM RESET synchronous_standby_names");
     database.psql("SELECT pg_reload_conf()");
-    let again = append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    let again = append(&outbox, &[last]).await;
     assert!(again[0].duplicate);
 }
 
