@@ -402,6 +402,17 @@ async fn a_claim_that_dispatch_never_got_leaves_no_doubt() {
     assert!(is_right, "{doubts:?}");
 }
 
+/// Cancels every wait for the standby until `ended` is set. More than one can come: a commit of the lease can wait before
+/// the append does.
+fn cancel_waits_for_the_standby(database: &PostgresDatabase, ended: &AtomicBool) {
+    let waits =
+        "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    wait_for("the append ends", || {
+        database.psql(waits);
+        ended.load(Ordering::Relaxed).then_some(())
+    });
+}
+
 /// A commit whose wait for the standby was cancelled is not durable: the caller gets an error, and the retry of the event
 /// is a duplicate.
 #[tokio::test]
@@ -417,17 +428,10 @@ async fn a_commit_that_the_standby_lacks_is_no_success() {
     database.psql("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
     database.psql("SELECT pg_reload_conf()");
     let has_ended = Arc::new(AtomicBool::new(false));
-    let cancel = tokio::task::spawn_blocking({
-        let has_ended = Arc::clone(&has_ended);
-        move || {
-            let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-            // A commit of the lease can wait for the standby before the append does.
-            wait_for("the append ends", || {
-                database.psql(waits);
-                has_ended.load(Ordering::Relaxed).then_some(())
-            });
-            database
-        }
+    let ended = Arc::clone(&has_ended);
+    let cancel = tokio::task::spawn_blocking(move || {
+        cancel_waits_for_the_standby(&database, &ended);
+        database
     });
     // The server reads the setting some time after pg_reload_conf. The appends before that succeed.
     let mut number = 0;
