@@ -100,6 +100,11 @@ impl Fold {
             .collect()
     }
 
+    /// Returns the version of the value that the request sends for this field.
+    pub fn version_of(&self, field: &Field) -> Option<Version> {
+        self.versions.get(field).copied()
+    }
+
     /// Returns a copy of the fold in which these fields count as not sent.
     #[must_use]
     pub fn without(&self, fields: &[Field]) -> Self {

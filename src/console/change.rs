@@ -19,12 +19,13 @@ use super::visitor::Visitor;
 use super::words::{counted, grouped, length};
 use crate::ops::AdminProblem;
 use crate::ops::operate::{
-    CHANGE_ENTRIES_MAX, MappingChoice, Operations, ReplayedRequest, Role, ValueView, WithdrawAction,
+    CHANGE_ENTRIES_MAX, MappingChoice, ORIGIN_CUSTOMERS_MAX, Operations, ReplayedRequest, Role,
+    ValueView, WithdrawAction,
 };
 use crate::outbox::{EntryId, State};
 
-/// The maximum number of requests on the page of a preview.
-const REQUESTS_MAX: usize = 20;
+/// The maximum number of requests on the page of a preview: for their customers, the preview names the delivered events.
+const REQUESTS_MAX: usize = ORIGIN_CUSTOMERS_MAX;
 
 /// The results of a change, or the results that it would have.
 #[derive(Default)]
@@ -147,9 +148,9 @@ fn written(requests: &[ReplayedRequest]) -> WrittenFields {
     let mut written = WrittenFields::new();
     for request in requests {
         let customer = CustomerText::of(&request.customer).id;
-        for view in &request.values {
-            let customers = written.entry(view.field.to_string()).or_default();
-            match view.value {
+        for field in &request.fields {
+            let customers = written.entry(field.view.field.to_string()).or_default();
+            match field.view.value {
                 ValueView::Set(_) => customers.set.insert(customer.clone()),
                 ValueView::Cleared => customers.cleared.insert(customer.clone()),
                 ValueView::Omitted(_) => false,
@@ -186,6 +187,7 @@ async fn forecast(
     (change, mapping): (&Change, MappingChoice),
 ) -> Result<ChangeOutcome, AdminProblem> {
     let (operator, selection) = (visitor.operator(), change.selection()?);
+    let now = operations.clock.now();
     Ok(match change.action {
         ChangeAction::Replay | ChangeAction::Release => {
             let preview = operations.preview_replay(operator, selection, mapping);
@@ -195,7 +197,11 @@ async fn forecast(
                 results: results(&preview),
                 rejected: RejectedText::of(&preview.rejected),
                 written: written(&preview.requests),
-                requests: preview.requests.into_iter().map(RequestText::of).collect(),
+                requests: preview
+                    .requests
+                    .into_iter()
+                    .map(|request| RequestText::of(request, now))
+                    .collect(),
                 unmappable: preview.unmappable.iter().map(UnmappableText::of).collect(),
                 unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
                 has_more: preview.coverage.next.is_some(),
@@ -302,7 +308,7 @@ const fn state(action: WithdrawAction) -> State {
 mod tests {
     use super::*;
     use crate::imprint::{Field, ImprintId};
-    use crate::ops::operate::FieldView;
+    use crate::ops::operate::{FieldView, ReplayedField};
     use crate::outbox::LaneKey;
 
     /// FAULTS N1311: the page gave one number for the customers whose field is cleared and for those whose field is set.
@@ -311,9 +317,13 @@ mod tests {
         let request = |customer: &str, value: ValueView| ReplayedRequest {
             customer: LaneKey::Imprint(ImprintId::parse(customer).unwrap()),
             entries: Vec::new(),
-            values: vec![FieldView {
-                field: Field::parse("phone").unwrap(),
-                value,
+            fields: vec![ReplayedField {
+                view: FieldView {
+                    field: Field::parse("phone").unwrap(),
+                    value,
+                },
+                version: None,
+                delivered: None,
             }],
         };
         let written = written(&[

@@ -3,11 +3,14 @@
 use serde_json::Value;
 
 use super::entry_row::{CustomerText, StateText, spaced};
-use crate::event::{EventError, Version, pointer};
+use super::words::TimeText;
+use crate::event::{EventError, Identity, Version, pointer};
 use crate::ops::operate::{
-    FieldView, IgnoredEntry, ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView,
+    FieldView, IgnoredEntry, ReplayedEntry, ReplayedField, ReplayedRequest, Unchanged, Unmappable,
+    ValueView,
 };
-use crate::outbox::{Ending, EntryId, State};
+use crate::outbox::{Ending, EntryId, FieldOrigin, State};
+use crate::time::Timestamp;
 
 /// One field of an update or of a request, with the value as the use case shows it.
 #[derive(Clone, Debug)]
@@ -23,7 +26,32 @@ pub(super) struct FieldText {
 pub(super) struct RequestText {
     pub(super) customer: CustomerText,
     pub(super) entries: Vec<u64>,
-    pub(super) fields: Vec<FieldText>,
+    pub(super) fields: Vec<ReplayedFieldText>,
+}
+
+/// One field of a request that a replay would send, beside what Imprint has.
+#[derive(Clone, Debug)]
+pub(super) struct ReplayedFieldText {
+    pub(super) sent: FieldText,
+    /// The version of the sent value.
+    pub(super) version: Option<VersionText>,
+    /// What Imprint has from the bridge. `None` if the bridge has delivered no value of the field.
+    pub(super) delivered: Option<DeliveredText>,
+}
+
+/// A version, and the number of the entry that contains the value.
+#[derive(Clone, Debug)]
+pub(super) struct VersionText {
+    pub(super) version: String,
+    pub(super) entry: u64,
+}
+
+/// The value that Imprint has of a field: where it comes from, without the value.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveredText {
+    pub(super) version: VersionText,
+    /// The id and the source of the event, and the time of the delivery.
+    pub(super) event: Option<(String, String, TimeText)>,
 }
 
 /// The result that an entry would have or has.
@@ -76,11 +104,47 @@ impl FieldText {
 }
 
 impl RequestText {
-    pub(super) fn of(request: ReplayedRequest) -> Self {
+    pub(super) fn of(request: ReplayedRequest, now: Timestamp) -> Self {
+        let fields = request.fields.into_iter();
         Self {
             customer: CustomerText::of(&request.customer),
             entries: numbers(&request.entries),
-            fields: request.values.into_iter().map(FieldText::of).collect(),
+            fields: fields
+                .map(|field| ReplayedFieldText::of(field, now))
+                .collect(),
+        }
+    }
+}
+
+impl ReplayedFieldText {
+    fn of(field: ReplayedField, now: Timestamp) -> Self {
+        Self {
+            sent: FieldText::of(field.view),
+            version: field.version.map(VersionText::of),
+            delivered: field.delivered.map(|origin| DeliveredText::of(origin, now)),
+        }
+    }
+}
+
+impl VersionText {
+    fn of(version: Version) -> Self {
+        Self {
+            version: version_text(version),
+            entry: version.arrival,
+        }
+    }
+}
+
+impl DeliveredText {
+    fn of(origin: FieldOrigin, now: Timestamp) -> Self {
+        let event = origin.event.map(|event| {
+            let at = TimeText::of(event.delivered_at, now);
+            let Identity { id, source, .. } = event.identity;
+            (id.as_str().to_owned(), source.as_str().to_owned(), at)
+        });
+        Self {
+            version: VersionText::of(origin.version),
+            event,
         }
     }
 }

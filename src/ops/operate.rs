@@ -28,6 +28,7 @@ mod brake;
 mod cases;
 mod cause;
 mod customer;
+mod delivered_before;
 mod destination;
 mod entries;
 mod erase;
@@ -53,6 +54,7 @@ pub use brake::BrakeView;
 pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
 pub use cause::{CauseClause, cause, connection_cause};
 pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
+pub use delivered_before::ORIGIN_CUSTOMERS_MAX;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;
@@ -61,7 +63,7 @@ pub use hold::{Hold, next_request, no_entry};
 pub use keys::FindKeyFile;
 pub use mapping_work::MappingWork;
 pub use passed_entries::{PassedEntries, PassedEntry};
-pub use preview::{ReplayedEntry, ReplayedRequest};
+pub use preview::{ReplayedEntry, ReplayedField, ReplayedRequest};
 pub use reload::{
     ChangedFile, ChangedLine, LiveSources, RefusedSet, ReloadEffect, ReloadFailure, ReloadResult,
     ReloadTrigger, ReloadView, SetChanges, SetView,

@@ -159,8 +159,7 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
             text(at(request, "customer")),
             text(at(request, "entries"))
         ));
-        let fields = entry(at(request, "facts"));
-        lines.extend(fields.into_iter().map(|field| format!("  {field}")));
+        lines.extend(requested_fields(request));
     }
     lines.extend(list(answer, "results").flat_map(result));
     lines.extend(list(answer, "ignored").map(|ignored| {
@@ -187,6 +186,40 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         (_, _, None) => None,
     });
     lines
+}
+
+/// Formats the fields of a request that a replay would send, each beside what Imprint has.
+fn requested_fields(request: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let facts = at(request, "facts").as_object();
+    for (field, value) in facts.into_iter().flatten() {
+        let version = at(at(at(request, "versions"), field), "value");
+        let mut delivered = list(request, "delivered");
+        let before = delivered.find(|origin| at(origin, "field").as_str() == Some(field.as_str()));
+        let before = before.map_or_else(|| "no value of the bridge".to_owned(), origin);
+        let (value, version) = (text(value), text(version));
+        lines.push(format!(
+            "  {field}: {value} (version {version}; Imprint has {before})"
+        ));
+    }
+    lines
+}
+
+/// Describes the value that Imprint has of a field.
+fn origin(origin: &Value) -> String {
+    let version = at(origin, "version");
+    let (value, entry) = (text(at(version, "value")), text(at(version, "arrival")));
+    let event = at(origin, "event");
+    let event = match event.is_null() {
+        true => String::new(),
+        false => format!(
+            ", event {} of {}, delivered at {}",
+            text(at(event, "id")),
+            text(at(event, "source")),
+            text(at(event, "delivered_at"))
+        ),
+    };
+    format!("version {value} of entry {entry}{event}")
 }
 
 /// Formats the errors of an event that the current mapping rejects.
@@ -335,7 +368,10 @@ mod tests {
     fn a_preview_lists_requests_results_and_rejected_entries() {
         let answer = json!({
             "would_replay": 4, "more": true, "next": 7,
-            "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••"}}],
+            "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••", "phone": "•••"},
+                "versions": {"email": {"value": 8}, "phone": {"value": 8}},
+                "delivered": [{"field": "email", "version": {"value": 5, "arrival": 2},
+                    "event": {"id": "e1", "source": "crm", "delivered_at": "T"}}]}],
             "results": [
                 {"entry": 3, "status": "superseded", "superseded_by": 9, "overtaken": {"email": 9}},
                 {"entry": 4, "status": "delivered", "overtaken": {"phone": 9}},
@@ -349,7 +385,8 @@ mod tests {
             [
                 "4 would be replayed",
                 "request to customer C with the values of entries [4]:",
-                "  email: •••",
+                "  email: ••• (version 8; Imprint has version 5 of entry 2, event e1 of crm, delivered at T)",
+                "  phone: ••• (version 8; Imprint has no value of the bridge)",
                 "entry 3: superseded, nothing is sent, because entry 9 has newer values",
                 "entry 4: phone is not sent, because entry 9 has a newer value",
                 "entry 6: parked again, version_jump",

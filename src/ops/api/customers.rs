@@ -4,16 +4,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::AdminBody;
-use super::entries::{customer_ids, entry_json, fields_json, summary_json};
+use super::entries::{customer_ids, entry_json, fields_json, origin_json, summary_json};
 use super::request::{malformed, parse_body, parse_number, parse_reason};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
-use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
     CustomerExport, CustomerName, CustomerView, ErasureReport, ExportPage, Hold, Operator,
     ResetFields, next_request,
 };
-use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaneWait, LaterEvents};
+use crate::outbox::{EntryId, IdentityLink, LaneKey, LaneWait, LaterEvents};
 use crate::time::Timestamp;
 
 /// The id of a customer: exactly one of the members.
@@ -253,22 +252,5 @@ fn link_json(link: &IdentityLink) -> Value {
         "partner_id": link.partner.as_str(),
         "imprint_id": link.imprint.as_ref().map(ImprintId::as_str),
         "confirmed_at": link.confirmed_at.to_rfc3339(),
-    })
-}
-
-fn origin_json(origin: &FieldOrigin) -> Value {
-    let event = origin.event.as_ref().map(|event| {
-        let ce_source = event.identity.ce_source.as_ref();
-        json!({
-            "id": event.identity.id.as_str(), "source": event.identity.source.as_str(),
-            "ce_source": ce_source.map(Attribute::as_str),
-            "delivered_at": event.delivered_at.to_rfc3339(), "attempts": event.attempts,
-        })
-    });
-    let version = &origin.version;
-    json!({
-        "field": origin.field.to_string(),
-        "version": {"epoch": version.epoch, "value": version.value, "arrival": version.arrival},
-        "event": event,
     })
 }

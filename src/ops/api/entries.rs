@@ -10,14 +10,16 @@ use super::request::{
     ChangeBody, FilterQuery, RevealQuery, parse_body, parse_entry, parse_number, parse_query,
 };
 use super::{ApiResult, SharedOperations, json_response};
-use crate::event::{Attribute, EventError, pointer};
+use crate::event::{Attribute, EventError, Version, pointer};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
     AUDIT_PAGE_MAX, Coverage, EntryView, FieldView, IgnoredEntry, Operations, Operator,
-    ReplayPreview, ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView,
+    ReplayPreview, ReplayedEntry, ReplayedField, ReplayedRequest, Unchanged, Unmappable, ValueView,
     WithdrawAction, WithdrawReport,
 };
-use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, IgnoreReason, LaneKey, State};
+use crate::outbox::{
+    AuditRecord, Ending, EntryId, EntrySummary, FieldOrigin, IgnoreReason, LaneKey, State,
+};
 use crate::time::Timestamp;
 
 /// Answers `GET /admin/v1/entries`.
@@ -211,14 +213,32 @@ pub(super) fn entry_json(view: EntryView) -> Value {
     }
     if let (Some(members), Some(content)) = (entry.as_object_mut(), view.content) {
         if let Some((version, values)) = content.update {
-            let version =
-                json!({"epoch": version.epoch, "value": version.value, "arrival": version.arrival});
-            members.insert("version".to_owned(), version);
+            members.insert("version".to_owned(), version_json(version));
             members.insert("facts".to_owned(), fields_json(values));
         }
         members.extend(content.event.map(|event| ("event".to_owned(), event)));
     }
     entry
+}
+
+pub(super) fn version_json(version: Version) -> Value {
+    json!({"epoch": version.epoch, "value": version.value, "arrival": version.arrival})
+}
+
+pub(super) fn origin_json(origin: &FieldOrigin) -> Value {
+    let event = origin.event.as_ref().map(|event| {
+        let ce_source = event.identity.ce_source.as_ref();
+        json!({
+            "id": event.identity.id.as_str(), "source": event.identity.source.as_str(),
+            "ce_source": ce_source.map(Attribute::as_str),
+            "delivered_at": event.delivered_at.to_rfc3339(), "attempts": event.attempts,
+        })
+    });
+    json!({
+        "field": origin.field.to_string(),
+        "version": version_json(origin.version),
+        "event": event,
+    })
 }
 
 pub(super) fn fields_json(fields: Vec<FieldView>) -> Value {
@@ -240,12 +260,19 @@ fn preview_json(preview: ReplayPreview) -> Value {
         let ReplayedRequest {
             customer,
             entries,
-            values,
+            fields,
         } = request;
         let (imprint, partner) = customer_ids(Some(&customer));
+        let version = |field: &ReplayedField| {
+            let version = field.version.map(version_json);
+            Some((field.view.field.to_string(), version?))
+        };
+        let delivered = fields.iter().filter_map(|field| field.delivered.as_ref());
         json!({
             "customer": imprint.or(partner), "entries": numbers(&entries),
-            "facts": fields_json(values),
+            "versions": fields.iter().filter_map(version).collect::<Map<_, _>>(),
+            "delivered": delivered.map(origin_json).collect::<Vec<_>>(),
+            "facts": fields_json(fields.into_iter().map(|field| field.view).collect()),
         })
     });
     let results = preview.entries.iter().map(result_json);

@@ -11,12 +11,12 @@ use crate::dispatch::moment::Moment;
 use crate::dispatch::policy::Decision;
 use crate::dispatch::rules::DeliveryRules;
 use crate::dispatch::settlement::settlement;
-use crate::event::Visibility;
+use crate::event::{Version, Visibility};
 use crate::fold::{Fold, LaneVersions, MaxFold, fold};
 use crate::imprint::{Echo, Field};
 use crate::outbox::{
-    ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, LoadedEntry, LoadedLane, Replay,
-    ReplayChange, Trials, WaitingEntry,
+    ClaimToken, ClaimedLane, Ending, EntryId, FieldOrigin, LaneId, LaneKey, LoadedEntry,
+    LoadedLane, Replay, ReplayChange, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -27,7 +27,20 @@ pub struct ReplayedRequest {
     /// The entries in the request, including entries that already wait.
     pub entries: Vec<EntryId>,
     /// The fields of the request, and the cleared fields that the request omits.
-    pub values: Vec<FieldView>,
+    pub fields: Vec<ReplayedField>,
+}
+
+/// One field of a request that a replay would send, beside what Imprint has of this field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplayedField {
+    /// The field with the value of the request, masked.
+    pub view: FieldView,
+    /// The version of this value. The `arrival` of the version is the number of the entry that contains the value.
+    pub version: Option<Version>,
+    /// The value that Imprint has from the bridge before the request. `None` means that the bridge has delivered no value of
+    /// this field. Its `event` is `None` too after the first [`ORIGIN_CUSTOMERS_MAX`](super::ORIGIN_CUSTOMERS_MAX) customers, and
+    /// if an earlier request of the same replay delivers the value.
+    pub delivered: Option<FieldOrigin>,
 }
 
 /// The result that a replayed entry would have if Imprint applied every request.
@@ -181,8 +194,24 @@ impl LanePreview {
         Some(ReplayedRequest {
             customer: self.claimed.key.clone()?,
             entries,
-            values: field_views(Visibility::Masked, &fold.update, rules.clearing),
+            fields: self.fields(fold, rules),
         })
+    }
+
+    /// Returns the fields of a request, beside what Imprint has of them.
+    fn fields(&self, fold: &Fold, rules: &DeliveryRules) -> Vec<ReplayedField> {
+        let versions = &self.claimed.versions;
+        let views = field_views(Visibility::Masked, &fold.update, rules.clearing);
+        let fields = views.into_iter().map(|view| ReplayedField {
+            version: fold.version_of(&view.field),
+            delivered: versions.version_of(&view.field).map(|version| FieldOrigin {
+                field: view.field.clone(),
+                version,
+                event: None,
+            }),
+            view,
+        });
+        fields.collect()
     }
 
     /// Returns the request that dispatch would send if Imprint confirmed the customer, and had no newer value.

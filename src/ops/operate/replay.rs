@@ -126,9 +126,10 @@ impl Operations {
         let mut mapped = self.map(&mut loaded.entries, mapping).await?;
         self.end_blocked(&mut mapped.replays).await?;
         let Forecast {
-            requests,
+            mut requests,
             mut entries,
         } = self.forecast(&loaded, &mapped.replays).await?;
+        self.name_delivered(&mut requests).await?;
         let rejected = rejected(&loaded.entries, &mapped.replays);
         let ignored = mapped.ignored();
         let replayable = mapped.replays.len().saturating_sub(ignored.len());

@@ -96,6 +96,40 @@ fn a_replay_shows_its_requests_before_the_operator_confirms_it() {
     );
 }
 
+/// FAULTS N1581: beside each field that a replay would send, the page has what Imprint has: version, entry, event and time.
+#[test]
+fn a_replay_is_shown_as_a_difference_to_what_imprint_has() {
+    let (app, _folder) = start_with_viewer();
+    app.accept(&email("old", "c1", 3));
+    app.wait_until("old", "delivered");
+    park(&app, "e1", "c1", 5);
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let back = ("back", "/entries?state=parked&customer=c1");
+    let chosen = [
+        ("action", "replay"),
+        ("entry", "2"),
+        ("mapping", "stored"),
+        back,
+    ];
+    let page = browser.submit("/entries/preview", &chosen).body;
+    let (_, row) = page
+        .split_once("<code>email</code>")
+        .unwrap_or_else(|| panic!("{page}"));
+    let (row, _) = row.split_once("</tr>").unwrap();
+    let (sent, has) = row.split_once("data-label=\"Imprint has\"").unwrap();
+    for (cell, shown) in [
+        (sent, "••• (text of "),
+        (sent, ">5</span>"),
+        (sent, "href=\"/entries/2\""),
+        (has, ">3</span>"),
+        (has, "href=\"/entries/1\""),
+        (has, "<span class=\"id\">old</span> of crm, "),
+        (has, "<time datetime="),
+    ] {
+        assert!(cell.contains(shown), "{shown}: {row}");
+    }
+}
+
 /// FAULTS N872: an entry that matches the filter after the preview stays unchanged.
 #[test]
 fn a_change_of_a_filtered_set_changes_only_the_previewed_entries() {

@@ -122,6 +122,43 @@ fn the_preview_follows_waiting_and_ignored_entries() {
     );
 }
 
+/// FAULTS N1580: the preview said what a replay would send, and not what Imprint has instead. Each field has the version that
+/// would be sent and the version, the event and the time of the delivered value.
+#[test]
+fn a_preview_compares_each_field_with_the_delivered_one() {
+    let app = OperatedApp::with_known_pair();
+    let first = app.number("first");
+    let newer = by_partner("newer", "P-1", 5).with("/data/customer/phone", json!("+14155552671"));
+    let newer = app.set_aside(&newer, "c1");
+    let later = app.set_aside(&by_partner("later", "P-1", 7), "c1");
+    let preview = app.preview(&[newer]);
+    let request = &preview["requests"][0];
+    let version =
+        |value: u64, arrival: u64| json!({"epoch": 0, "value": value, "arrival": arrival});
+    assert_eq!(request["versions"]["email"], version(5, newer), "{preview}");
+    assert_eq!(request["versions"]["phone"], version(5, newer), "{preview}");
+    let delivered = request["delivered"].as_array().unwrap();
+    assert!(delivered.iter().all(|origin| origin["field"] != "phone"));
+    let delivered = |field: &str| delivered.iter().find(|origin| origin["field"] == field);
+    let email = delivered("email").unwrap();
+    assert_eq!(email["version"], version(1, first), "{preview}");
+    assert_eq!(email["event"]["id"], "first", "{preview}");
+    let source = email["event"]["source"].as_str();
+    assert!(source.is_some() && email["event"]["delivered_at"].is_string());
+    // Of two replayed entries, the request sends the newer email. Imprint still has the first one.
+    let both = app.preview(&[newer, later]);
+    let request = &both["requests"][0];
+    assert_eq!(request["versions"]["email"], version(7, later), "{both}");
+    assert_eq!(request["versions"]["phone"], version(5, newer), "{both}");
+    let printed = app.run("replay", &[&newer.to_string(), "--preview"]).stdout;
+    let line = format!("Imprint has version 1 of entry {first}, event first of");
+    assert!(printed.contains(&line), "{printed}");
+    assert!(
+        printed.contains("Imprint has no value of the bridge"),
+        "{printed}"
+    );
+}
+
 /// FAULTS N451: the preview of several entries shows the requests of the replay, value by value.
 #[test]
 fn the_replay_sends_the_previewed_requests() {
