@@ -37,6 +37,7 @@ mod held_sources;
 mod hold;
 mod invalid_entries;
 mod keys;
+mod mapped_entries;
 mod mapping_work;
 mod passed_entries;
 mod preview;

@@ -1,17 +1,16 @@
 //! The use case that lets parked, undecided and held entries wait for delivery again, with a preview.
 
+use super::mapped_entries::{MappedEntries, map};
 use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
 use super::selection::{ChangeSelection, Coverage, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
 use super::{Error, Operations, Operator, Role};
-use crate::event::{EventError, Version};
+use crate::event::EventError;
 use crate::imprint::CustomerRef;
-use crate::intake::{MappedAgain, Sources, StoredVersion};
 use crate::outbox::{
     AuditEvent, Detail, EntryId, IgnoreReason, LoadedEntries, LoadedEntry, ParkReason, Receipt,
     Replay, ReplayChange, State, WaitingEntry,
 };
-use crate::time::Timestamp;
 
 /// The states that a replay accepts.
 pub const REPLAYED_STATES: &[State] = &[State::Parked, State::Undecided, State::Held];
@@ -47,31 +46,6 @@ pub struct RejectedEntry {
     pub detail: Option<String>,
     /// True if the replay would send the rejected values again.
     pub is_same: bool,
-}
-
-/// The selected entries of a replay after the mapping.
-#[derive(Default)]
-struct MappedEntries {
-    replays: Vec<Replay>,
-    unmappable: Vec<Unmappable>,
-    unchanged: Vec<Unchanged>,
-}
-
-impl MappedEntries {
-    /// Returns the entries for whose events the current mapping has nothing to send.
-    fn ignored(&self) -> Vec<IgnoredEntry> {
-        let ignored = self
-            .replays
-            .iter()
-            .filter_map(|replay| match &replay.change {
-                ReplayChange::Ignored(ignored) => Some(IgnoredEntry {
-                    entry: replay.entry,
-                    reason: ignored.reason,
-                }),
-                ReplayChange::Stored | ReplayChange::Mapped(_) => None,
-            });
-        ignored.collect()
-    }
 }
 
 /// The effect that a replay would have.
@@ -286,47 +260,6 @@ impl Operations {
         *entries = loaded;
         Ok(mapped)
     }
-}
-
-/// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
-/// mapping, and the entries that the current mapping rejects.
-fn map(
-    sources: &Sources,
-    entries: &[LoadedEntry],
-    mapping: MappingChoice,
-    wall_time: Timestamp,
-) -> MappedEntries {
-    let mut mapped = MappedEntries::default();
-    for loaded in entries {
-        let entry = number(loaded);
-        let receipt = &loaded.summary.receipt;
-        let version = loaded.version.map(Version::of_source);
-        let stored = match is_invalid(receipt) {
-            false => StoredVersion::Mapped(version),
-            true if mapping == MappingChoice::Stored => {
-                let reason = UnchangedReason::NeedsMapping;
-                mapped.unchanged.push(Unchanged { entry, reason });
-                continue;
-            }
-            true => StoredVersion::Invalid {
-                epoch: version.unwrap_or_default().epoch,
-            },
-        };
-        let event = match mapping {
-            MappingChoice::Current => loaded.event.as_deref(),
-            MappingChoice::Stored => None,
-        };
-        let change = event.map_or(Ok(ReplayChange::Stored), |event| {
-            let source = &receipt.identity.source;
-            let again = MappedAgain { stored, wall_time };
-            sources.remap(source, &receipt.event_type, event, again)
-        });
-        match change {
-            Ok(change) => mapped.replays.push(Replay { entry, change }),
-            Err(errors) => mapped.unmappable.push(Unmappable { entry, errors }),
-        }
-    }
-    mapped
 }
 
 /// Returns the entries whose stored values Imprint has rejected, and whether the replays send these values again.
