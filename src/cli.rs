@@ -102,6 +102,9 @@ enum CliCommand {
     /// Makes parked, undecided or held entries wait for delivery again. The bridge delivers new events before replayed
     /// entries.
     Replay(operator::ReplayOptions),
+    /// Replays parked entries with corrected events, from a file that `parked --events` printed and that you have edited. The
+    /// entries keep their events and ids in the store: only the corrected values are sent.
+    Correct(operator::CorrectOptions),
     /// Discards waiting, undecided, parked or held entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
     /// Parks waiting, undecided or held entries, so that the bridge delivers the other entries of their customers.
@@ -174,6 +177,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Customer(options) => operator::customer(&options),
         CliCommand::Show(options) => operator::show(&options),
         CliCommand::Replay(options) => operator::replay(&options),
+        CliCommand::Correct(options) => operator::correct(&options),
         CliCommand::Discard(options) => operator::discard(&options),
         CliCommand::Park(options) => operator::park(&options),
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),

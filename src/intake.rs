@@ -25,6 +25,7 @@ pub mod schema;
 mod body_places;
 mod brake;
 mod card_number;
+mod correction;
 mod customer_ids;
 mod digest;
 mod encoding;
@@ -49,6 +50,7 @@ pub use brake::{
     BrakeState, CountedEntry, HeldChange, Holding, MassChange, OpenBrakes, PassedChanges,
     PassedEvents,
 };
+pub use correction::CorrectedEvent;
 pub use encoding::Encoding;
 pub use explain::EntryEvent;
 pub use explanation::{

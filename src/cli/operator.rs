@@ -22,6 +22,7 @@ use crate::terminal::{print_notice, print_result};
 mod audit;
 mod brakes;
 mod change;
+mod corrections;
 mod customer;
 mod origins;
 mod passed;
@@ -35,6 +36,7 @@ mod versions;
 pub(super) use audit::{AuditOptions, audit};
 pub(super) use brakes::{BrakesOptions, brakes};
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
+pub(super) use corrections::{CorrectOptions, correct};
 pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
 pub(super) use origins::{CustomerOptions, customer};
 pub(super) use passed::{PassedOptions, passed};
@@ -133,6 +135,10 @@ pub(super) struct EventsOptions {
 pub(super) struct ParkedOptions {
     #[command(flatten)]
     bridge: Bridge,
+    /// Print the stored event of each entry, unmasked and one entry a line, for `correct`. The bridge records in the audit log
+    /// that the operator revealed values.
+    #[arg(long, conflicts_with = "json")]
+    events: bool,
     #[command(flatten)]
     filter: FilterOptions,
 }
@@ -184,7 +190,12 @@ pub(super) fn events(options: &EventsOptions) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn parked(options: &ParkedOptions) -> anyhow::Result<ExitCode> {
-    list(&options.bridge, "parked", &options.filter)
+    if !options.events {
+        return list(&options.bridge, "parked", &options.filter);
+    }
+    let mut filter = options.filter.members();
+    filter.insert("state".to_owned(), json!("parked"));
+    corrections::print_events(&options.bridge, filter)
 }
 
 fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<ExitCode> {

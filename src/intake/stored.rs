@@ -112,6 +112,19 @@ impl Pipeline<'_> {
 }
 
 impl Source {
+    /// Returns the errors of the card numbers in a corrected event, if the source refuses card numbers.
+    pub(super) fn cards_in(&self, event: &Value) -> Vec<EventError> {
+        if self.card_numbers == CardNumberPolicy::Keep {
+            return Vec::new();
+        }
+        let found = WHOLE.look(event, true);
+        found
+            .card_numbers
+            .into_iter()
+            .map(card_number::error)
+            .collect()
+    }
+
     /// Returns the rules for the parts that the store keeps of the events of a type.
     fn kept(&self, event_type: &Attribute) -> &KeptParts {
         match (self.stored_parts, self.mapped(event_type.as_str())) {

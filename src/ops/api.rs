@@ -8,6 +8,8 @@
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided, parked and held entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/entries/park` | parks waiting, undecided and held entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
+//! | `POST /admin/v1/entries/events` | gives the stored events of parked entries, unmasked, after an audit record: `ids` or `filter`, `reason`; requires the role `revealer` |
+//! | `POST /admin/v1/entries/correct` | replays parked entries with corrected events: `{"corrections": [{"entry": …, "event": {…}}]}`, `preview`; `reason` is required; requires the roles `operator` and `revealer` |
 //! | `GET /admin/v1/cases` | groups the newest 5,000 entries that wait for an operator by their cause: source, event type, state, reason, Imprint's answer or first error; with the number of entries and customers, and the newest entries |
 //! | `POST /admin/v1/customers/show` `{"of": {"customer": …}}` | shows why Imprint has the values of a customer, and what the next request waits for, without a value: for each delivered field its event, version and time, and the newest entries |
 //! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; each page writes an audit record |
@@ -52,6 +54,7 @@ use super::operate::{Operations, Operator};
 mod body;
 mod brakes;
 mod cases;
+mod corrections;
 mod customers;
 mod denied;
 mod destination;
@@ -81,6 +84,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/entries/replay", "POST").post(entries::replay))
         .service(resource("/entries/discard", "POST").post(entries::discard))
         .service(resource("/entries/park", "POST").post(entries::park))
+        .service(resource("/entries/events", "POST").post(corrections::events))
+        .service(resource("/entries/correct", "POST").post(corrections::correct))
         .service(resource("/entries/{number}", "GET").get(entries::show))
         .service(resource("/entries/{number}/explain", "GET").get(explain::entry))
         .service(resource("/explain", "POST").post(explain::body))

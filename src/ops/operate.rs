@@ -20,13 +20,14 @@ use crate::http::denied::{DeniedRequests, DeniedRow};
 use crate::http::refused::{RefusedRequests, RefusedRow};
 use crate::intake::BRAKE_OPEN_MAX;
 use crate::metrics::WeakenedMetrics;
-use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
+use crate::outbox::{self, AuditEvent, AuditRecord, EntryId, Outbox};
 use crate::time::Clock;
 
 mod backup;
 mod brake;
 mod cases;
 mod cause;
+mod corrections;
 mod customer;
 mod delivered_before;
 mod destination;
@@ -54,6 +55,7 @@ pub use backup::BackupName;
 pub use brake::BrakeView;
 pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
 pub use cause::{CauseClause, cause, connection_cause};
+pub use corrections::{Correction, RevealedEvent, RevealedEvents};
 pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use delivered_before::ORIGIN_CUSTOMERS_MAX;
 pub use destination::{DestinationView, ShadowView};
@@ -200,6 +202,8 @@ pub enum Error {
     CustomerRequired,
     #[error("a reason is required: the audit log records the reason")]
     ReasonRequired,
+    #[error("entry {0} stands twice: a correction has one event for each entry")]
+    CorrectedTwice(EntryId),
     #[error("a reason has at most {} characters", selection::REASON_CHARS_MAX)]
     ReasonTooLong,
     #[error(

@@ -169,6 +169,11 @@ pub static RULES: &[MessageExplanation] = &[
         "Remove the number from the event. If the numbers of this source are no card numbers, set `body.card_numbers = \"keep\"` in the source file.",
     ),
     row(
+        &["correction"],
+        "A corrected event changes a member that names the event, or is no JSON object.",
+        "Change only `data`, `subject` and `time` in a line of `imprint-bridge events`.",
+    ),
+    row(
         &["more"],
         "A parked event has more errors than the bridge stores.",
         "Correct the listed errors first.",

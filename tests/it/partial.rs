@@ -15,6 +15,8 @@ use crate::commands;
 use crate::http::{self, Answer};
 use crate::support::{Event, TestApp};
 
+mod corrections;
+
 const TOKEN: &str = "op-canary-token-1";
 /// A source of plain JSON whose bodies are lists of events.
 const LIST: &str = r#"

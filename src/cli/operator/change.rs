@@ -94,12 +94,7 @@ impl ChangeOptions {
         let _log = telemetry::start(LogFormat::Text, "warn")?;
         let answer = change_all(&self.bridge, &path, Value::Object(body), is_whole)?;
         self.bridge.show(&answer, table::change);
-        let members = table::CHANGED.iter().map(|(member, _)| member);
-        let changed = members.chain(&table::RESULTS).any(|member| {
-            let entries = at(&answer, member).as_array();
-            entries.is_some_and(|entries| !entries.is_empty())
-        });
-        Ok(exit_code(changed))
+        Ok(exit_code(table::has_changed(&answer)))
     }
 }
 
@@ -137,7 +132,7 @@ pub(super) fn change_all(
 }
 
 /// Adds an answer to the earlier answers: appends the lists, and takes the other members from the later answer.
-fn extend(all: &mut Value, answer: Value) {
+pub(super) fn extend(all: &mut Value, answer: Value) {
     let (Some(all), Value::Object(answer)) = (all.as_object_mut(), answer) else {
         return;
     };

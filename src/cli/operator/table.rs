@@ -136,6 +136,13 @@ const PLANNED: [&str; 3] = ["would_replay", "would_discard", "would_park"];
 /// The members of an answer that list further changed entries, and that have lines of their own.
 pub(super) const RESULTS: [&str; 2] = ["ignored", "results"];
 
+/// Returns whether a change, or its preview, has an effect.
+pub(super) fn has_changed(answer: &Value) -> bool {
+    let members = CHANGED.iter().map(|(member, _)| member);
+    let mut members = members.chain(&RESULTS);
+    members.any(|member| list(answer, member).next().is_some())
+}
+
 /// Formats the effect of a change of entries, or of its preview.
 pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();

@@ -14,8 +14,8 @@ use crate::event::{Attribute, EventError, Version, pointer};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
     AUDIT_PAGE_MAX, Coverage, EntryView, FieldView, IgnoredEntry, Operations, Operator,
-    ReplayPreview, ReplayedEntry, ReplayedField, ReplayedRequest, Unchanged, Unmappable, ValueView,
-    WithdrawAction, WithdrawReport,
+    ReplayPreview, Replayed, ReplayedEntry, ReplayedField, ReplayedRequest, Unchanged, Unmappable,
+    ValueView, WithdrawAction, WithdrawReport,
 };
 use crate::outbox::{
     AuditRecord, Ending, EntryId, EntrySummary, FieldOrigin, IgnoreReason, LaneKey, State,
@@ -62,7 +62,11 @@ pub(super) async fn replay(
         return json_response(&preview_json(preview.await?));
     }
     let replayed = operations.replay(&operator, selection, mapping, body.reason()?);
-    let replayed = replayed.await?;
+    json_response(&replayed_json(&replayed.await?))
+}
+
+/// Describes the effect of a replay.
+pub(super) fn replayed_json(replayed: &Replayed) -> Value {
     let ignored = replayed.ignored.iter();
     let ignored = ignored
         .map(|IgnoredEntry { entry, reason }| json!({"entry": entry.0, "reason": reason.as_str()}));
@@ -72,7 +76,7 @@ pub(super) async fn replay(
         "unmappable": unmappable_json(&replayed.unmappable),
         "unchanged": unchanged_json(&replayed.unchanged),
     });
-    json_response(&with_coverage(answer, replayed.coverage))
+    with_coverage(answer, replayed.coverage)
 }
 
 /// Answers `POST /admin/v1/entries/discard`.
@@ -94,7 +98,7 @@ pub(super) async fn park(
 }
 
 /// Adds to an answer how many of the matching entries the request has looked at.
-fn with_coverage(mut answer: Value, coverage: Coverage) -> Value {
+pub(super) fn with_coverage(mut answer: Value, coverage: Coverage) -> Value {
     let Coverage { as_of, next } = coverage;
     if let Some(members) = answer.as_object_mut() {
         members.insert("more".to_owned(), json!(next.is_some()));
@@ -255,7 +259,7 @@ pub(super) fn fields_json(fields: Vec<FieldView>) -> Value {
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
-fn preview_json(preview: ReplayPreview) -> Value {
+pub(super) fn preview_json(preview: ReplayPreview) -> Value {
     let requests = preview.requests.into_iter().map(|request| {
         let ReplayedRequest {
             customer,
@@ -317,7 +321,7 @@ fn unmappable_json(unmappable: &[Unmappable]) -> Value {
     entries.collect()
 }
 
-fn unchanged_json(unchanged: &[Unchanged]) -> Value {
+pub(super) fn unchanged_json(unchanged: &[Unchanged]) -> Value {
     let entries = unchanged.iter().map(|Unchanged { entry, reason }| {
         json!({
             "entry": entry.0, "reason": reason.as_str(),

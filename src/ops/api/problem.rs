@@ -107,6 +107,7 @@ impl AdminProblem {
                 | Error::WrongState
                 | Error::CustomerRequired
                 | Error::ReasonRequired
+                | Error::CorrectedTwice(_)
                 | Error::ReasonTooLong
                 | Error::TooManyEntries
                 | Error::BackupName
@@ -114,15 +115,20 @@ impl AdminProblem {
                 | Error::OtherSource
                 | Error::TryOutTooLong,
             ) => (400, "malformed", "Malformed request"),
-            Self::Failed(Error::Store(error)) => match error {
-                outbox::Error::Busy => (503, "busy", "Store busy"),
-                outbox::Error::Full => (503, "store_full", "Store full"),
-                outbox::Error::Failed { .. } | outbox::Error::Unavailable(_) => {
-                    (503, "store_failed", "Store failed")
-                }
-                outbox::Error::Closed => (503, "stopping", "Service stopping"),
-            },
+            Self::Failed(Error::Store(error)) => store_row(error),
         }
+    }
+}
+
+/// Returns the status, the problem word and the title of an error of the store.
+const fn store_row(error: &outbox::Error) -> (u16, &'static str, &'static str) {
+    match error {
+        outbox::Error::Busy => (503, "busy", "Store busy"),
+        outbox::Error::Full => (503, "store_full", "Store full"),
+        outbox::Error::Failed { .. } | outbox::Error::Unavailable(_) => {
+            (503, "store_failed", "Store failed")
+        }
+        outbox::Error::Closed => (503, "stopping", "Service stopping"),
     }
 }
 

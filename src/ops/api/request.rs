@@ -162,17 +162,7 @@ pub(super) struct ChangeBody {
 
 impl ChangeBody {
     pub(super) fn selection(&self) -> Result<ChangeSelection, AdminProblem> {
-        let selection = match (&self.ids, &self.filter) {
-            (Some(ids), None) => {
-                let ids = ids.iter().map(|id| parse_number("ids", *id).map(EntryId));
-                ChangeSelection::numbers(ids.collect::<Result<_, _>>()?)
-            }
-            (None, Some(filter)) => Ok(ChangeSelection::matching(filter.filter()?)),
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(malformed("name the entries by either ids or filter"));
-            }
-        };
-        Ok(selection?)
+        parse_selection(self.ids.as_deref(), self.filter.as_ref())
     }
 
     pub(super) const fn mapping(&self) -> MappingChoice {
@@ -186,6 +176,24 @@ impl ChangeBody {
     pub(super) fn reason(&self) -> Result<Option<Reason>, AdminProblem> {
         parse_reason(self.reason.as_deref())
     }
+}
+
+/// Parses the entries that a body names by their numbers or by a filter.
+pub(super) fn parse_selection(
+    ids: Option<&[u64]>,
+    filter: Option<&FilterQuery>,
+) -> Result<ChangeSelection, AdminProblem> {
+    let selection = match (ids, filter) {
+        (Some(ids), None) => {
+            let ids = ids.iter().map(|id| parse_number("ids", *id).map(EntryId));
+            ChangeSelection::numbers(ids.collect::<Result<_, _>>()?)
+        }
+        (None, Some(filter)) => Ok(ChangeSelection::matching(filter.filter()?)),
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(malformed("name the entries by either ids or filter"));
+        }
+    };
+    Ok(selection?)
 }
 
 /// Parses the reason in a body. A blank text is no reason.

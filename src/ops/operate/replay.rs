@@ -91,11 +91,20 @@ impl Operations {
     ) -> Result<ReplayPreview, Error> {
         selection.states(REPLAYED_STATES)?;
         let selected = self.load_selected(selection, Detail::Payloads, REPLAYED_STATES);
+        self.preview_selected(selected.await?, mapping).await
+    }
+
+    /// Returns the requests that a replay of loaded entries would send.
+    pub(super) async fn preview_selected(
+        &self,
+        selected: SelectedEntries,
+        mapping: MappingChoice,
+    ) -> Result<ReplayPreview, Error> {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
             coverage,
-        } = selected.await?;
+        } = selected;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut mapped = self.map(&mut loaded.entries, mapping).await?;
         self.end_blocked(&mut mapped.replays).await?;
@@ -144,16 +153,30 @@ impl Operations {
         let selected = self
             .load_selected(selection, detail, REPLAYED_STATES)
             .await?;
+        let mut event = self.audit_event(operator, "replay", String::new());
+        event.reason = reason.map(Reason::into_text);
+        let named = move |numbers: &[EntryId]| AuditEvent {
+            target: target(numbers),
+            ..event.clone()
+        };
+        self.replay_selected(selected, mapping, named).await
+    }
+
+    /// Replays loaded entries. `named` makes the audit record of the changed entries.
+    pub(super) async fn replay_selected(
+        &self,
+        selected: SelectedEntries,
+        mapping: MappingChoice,
+        named: impl Fn(&[EntryId]) -> AuditEvent,
+    ) -> Result<Replayed, Error> {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
             coverage,
         } = selected;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
-        let mut event = self.audit_event(operator, "replay", String::new());
-        event.reason = reason.map(Reason::into_text);
         let mut entries = self
-            .approve_loaded(&mut loaded, &event, &mut unchanged)
+            .approve_loaded(&mut loaded, &named, &mut unchanged)
             .await?;
         let mut mapped = self.map(&mut loaded.entries, mapping).await?;
         self.end_blocked(&mut mapped.replays).await?;
@@ -162,8 +185,7 @@ impl Operations {
         let replays = mapped.replays;
         if !replays.is_empty() || entries.is_empty() {
             let numbers: Vec<EntryId> = replays.iter().map(|replay| replay.entry).collect();
-            event.target = target(&numbers);
-            let changed = self.outbox.replay(replays, event).await?;
+            let changed = self.outbox.replay(replays, named(&numbers)).await?;
             unchanged.extend(changed_meanwhile(&numbers, &changed));
             ignored.retain(|ignored| changed.contains(&ignored.entry));
             let waits = |entry: &EntryId| !ignored.iter().any(|ignored| ignored.entry == *entry);
@@ -227,7 +249,7 @@ impl Operations {
     async fn approve_loaded(
         &self,
         loaded: &mut LoadedEntries,
-        event: &AuditEvent,
+        named: &impl Fn(&[EntryId]) -> AuditEvent,
         unchanged: &mut Vec<Unchanged>,
     ) -> Result<Vec<EntryId>, Error> {
         let approvable: Vec<EntryId> = loaded
@@ -238,10 +260,7 @@ impl Operations {
         if approvable.is_empty() {
             return Ok(approvable);
         }
-        let event = AuditEvent {
-            target: target(&approvable),
-            ..event.clone()
-        };
+        let event = named(&approvable);
         let approved = self.outbox.approve(approvable.clone(), event).await?;
         unchanged.extend(changed_meanwhile(&approvable, &approved));
         Ok(approved)
@@ -319,7 +338,7 @@ pub(super) const fn number(entry: &LoadedEntry) -> EntryId {
 }
 
 /// Returns the ids of the entries as one text for the audit log.
-fn target(entries: &[EntryId]) -> String {
+pub(super) fn target(entries: &[EntryId]) -> String {
     let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
     numbers.join(" ")
 }
