@@ -105,6 +105,7 @@ const CANARIES: &[(&str, &str, &[Place])] = &[
     ("email after a search", "qzmailsearch7x", SENT),
     ("email in shadow mode", "qzmailshadow7x", SENT),
     ("discarded email", "qzmaildiscard7x", &[Store]),
+    ("email of a correction", "qzmailcorrect7x", NOWHERE),
     ("invalid email", "qzmailinvalid7x", NOWHERE),
     ("invalid name", "qznameinvalid7x", NOWHERE),
     ("invalid phone", "qzphone7x", NOWHERE),
@@ -746,6 +747,28 @@ fn look_at_entries(scenario: &mut Scenario) {
     scenario.configured(Masked, &verify, &body, 2);
 }
 
+/// Prints the events of parked entries, and corrects one without an effect: a preview, and an event with another id.
+fn correct_nothing(scenario: &mut Scenario) {
+    scenario.operate(Revealed, &["parked", "--events"], 0);
+    let entry: u64 = scenario.entry(value("event id")).parse().unwrap();
+    let token = value("operator token");
+    let line = format!("GET /admin/v1/entries/{entry}?reveal=true");
+    let shown = scenario
+        .outputs
+        .ask_operator(Revealed, scenario.ops, token, &line);
+    let mut event = shown["event"].clone();
+    event["data"]["customer"]["email"] =
+        json!(format!("{}@example.com", value("email of a correction")));
+    let file = scenario.path("corrected.ndjson");
+    let path = file.to_str().unwrap().to_owned();
+    fs::write(&file, json!({"entry": entry, "event": event}).to_string()).unwrap();
+    scenario.operate(Masked, &["correct", &path, "--preview"], 0);
+    event["id"] = json!(value("email of a correction"));
+    fs::write(&file, json!({"entry": entry, "event": event}).to_string()).unwrap();
+    scenario.operate(Masked, &["correct", &path, "--reason", "a test"], 2);
+    fs::remove_file(&file).unwrap();
+}
+
 /// Lets operators and other persons make mistakes.
 fn make_mistakes(scenario: &mut Scenario) {
     let guess = scenario.path("guess").display().to_string();
@@ -831,6 +854,7 @@ fn run(format: &'static str, is_sealed: bool) {
     send_refused_requests(&mut scenario);
     send_events(&mut scenario);
     look_at_entries(&mut scenario);
+    correct_nothing(&mut scenario);
     scenario.add_store(Store);
     make_mistakes(&mut scenario);
     finish_entries(&mut scenario);
