@@ -57,6 +57,8 @@ struct CaseText {
     hint: Option<CaseHint>,
     /// What the brake knows of the mass changes, if the entries are held.
     mass_changes: Vec<MassChangeText>,
+    /// The commands with which an operator corrects the events of the case by hand, if the entries are parked.
+    correct: Option<String>,
     /// True if the store has no update of the entries, so that a replay must map the events.
     is_unmapped: bool,
 }
@@ -136,6 +138,7 @@ impl CaseText {
             numbers: numbers(&case.newest),
             actions: actions.collect(),
             hint: None,
+            correct: (state == State::Parked).then(|| corrections(&fields)),
             mass_changes: Vec::new(),
         }
     }
@@ -149,6 +152,15 @@ impl CaseText {
             ..self
         }
     }
+}
+
+/// Returns the commands that print the events of a case and send the corrected ones. The type of the event is no part of them:
+/// a sender chooses it, and a person copies the line into a shell.
+fn corrections(case: &FilterFields) -> String {
+    format!(
+        "imprint-bridge parked --events --source {} --parked-for {} --token-file TOKEN > events.ndjson\nimprint-bridge correct events.ndjson --preview --token-file TOKEN",
+        case.source, case.reason
+    )
 }
 
 fn numbers(entries: &[EntryId]) -> String {

@@ -44,6 +44,9 @@ fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
             assert!(case.contains(text), "{text}: {case}");
         }
     }
+    // FAULTS N1585: the case says how to correct the events by hand, with words that no sender has chosen.
+    let command = "imprint-bridge parked --events --source crm --parked-for rejected --token-file";
+    assert!(mail.contains(command), "{mail}");
     // FAULTS N1238: the case names the rule of the rejected field.
     let file = "/config/sources/crm.toml</code> maps this field with <code>.data.customer.email</code> for <code>email</code>";
     assert!(mail.contains(file), "{mail}");
