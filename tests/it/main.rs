@@ -79,6 +79,7 @@ mod postgres_bridge;
 mod postgres_clock;
 mod postgres_crash;
 mod postgres_proof;
+mod postgres_proxy;
 mod postgres_signals;
 mod process;
 mod raw_imprint;

@@ -250,9 +250,19 @@ pub(crate) struct PostgresDatabase {
 
 impl PostgresDatabase {
     pub(crate) fn url(&self) -> String {
+        self.url_in(self.folder())
+    }
+
+    /// Returns the folder with the socket of the server or of its pooler.
+    pub(crate) fn folder(&self) -> &Path {
         let pooler = self.server.pooler.as_ref();
         let folder = pooler.map_or(&self.server.folder, |pooler| &pooler.folder);
-        let folder = folder.path().display();
+        folder.path()
+    }
+
+    /// Returns the URL for a server with its socket in this folder.
+    pub(crate) fn url_in(&self, folder: &Path) -> String {
+        let folder = folder.display();
         format!("postgres:///{}?host={folder}&user=bridge", self.name)
     }
 

@@ -64,6 +64,11 @@ impl HeldClaims {
         self.claimed.keys().copied()
     }
 
+    /// Returns the lanes of the claims that the database possibly has, although dispatch never got them.
+    pub(super) fn unsent_lanes(&self) -> impl Iterator<Item = LaneId> {
+        self.unsent.iter().map(|(lane, _)| *lane)
+    }
+
     /// Returns whether dispatch never got this claim.
     pub(super) fn is_unsent(&self, lane: LaneId, token: ClaimToken) -> bool {
         self.unsent.contains(&(lane, token))

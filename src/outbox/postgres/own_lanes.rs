@@ -99,12 +99,14 @@ pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
 }
 
 /// Locks the lanes of the replica, and compares them. A settlement ends the claim of the replica after its commit, so a
-/// lane that is free and has the epoch of its claim is settled.
+/// lane that is free and has the epoch of its claim is settled. The database possibly still commits a claim that dispatch
+/// never got: the locks wait for it.
 async fn find(db: &Connected, engine: &Engine) -> Result<Disagreement, DbFault> {
     let me = number(engine.owner.get());
     let held: Vec<i64> = {
         let claims = engine.claims.borrow();
-        claims.lanes().map(|lane| number(lane.0)).collect()
+        let lanes = claims.lanes().chain(claims.unsent_lanes());
+        lanes.map(|lane| number(lane.0)).collect()
     };
     let sql = "SELECT id, owner, epoch FROM imprint_bridge.lane WHERE owner = $1 OR id = ANY($2) ORDER BY id FOR UPDATE";
     let params: Params<'_> = &[(&me, Type::INT8), (&held, Type::INT8_ARRAY)];

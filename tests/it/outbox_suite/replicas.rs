@@ -13,6 +13,7 @@ use imprint_bridge::sealing::KeyRing;
 use super::erased::{erase, imprint};
 use super::*;
 use crate::postgres::{PostgresDatabase, PostgresServer};
+use crate::postgres_proxy::PostgresProxy;
 
 /// The maximum number of appends until the server has read a changed setting.
 const APPENDS_MAX: i64 = 20_000;
@@ -400,6 +401,46 @@ async fn a_claim_that_dispatch_never_got_leaves_no_doubt() {
     });
     let is_right = matches!(doubts, [MaybeSent::Entries(_), MaybeSent::Nothing]);
     assert!(is_right, "{doubts:?}");
+}
+
+/// The database commits the next claim only after two seconds.
+const COMMIT_SLOWLY: &str = "
+    CREATE SEQUENCE public.slow_commits;
+    CREATE FUNCTION public.commit_slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('public.slow_commits') = 1 THEN PERFORM pg_sleep(2); END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER commit_slowly AFTER UPDATE ON imprint_bridge.lane DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (OLD.owner IS NULL AND NEW.owner IS NOT NULL) EXECUTE FUNCTION public.commit_slowly()";
+
+/// FAULTS N1523: the connections break after the replica has sent the commit of a claim. The database commits later than the
+/// replica connects again.
+#[tokio::test]
+async fn a_claim_that_the_database_commits_late_leaves_no_doubt() {
+    let database = postgres::database();
+    let proxy = PostgresProxy::start(&database);
+    let outbox = proxy.open(&database);
+    append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    database.psql(COMMIT_SLOWLY);
+    let cut = async {
+        tokio::task::yield_now().await;
+        let commits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        wait_for("the commit of the claim", || {
+            (database.psql(commits) == "1").then_some(())
+        });
+        proxy.cut();
+    };
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    let (claimed, ()) = tokio::join!(outbox.claim(NOW, 1, pick), cut);
+    assert!(matches!(claimed, Err(Error::Unavailable(_))), "{claimed:?}");
+    let claimed = loop {
+        match outbox.claim(NOW, 1, pick).await.unwrap().lanes.pop() {
+            Some(lane) => break lane,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    assert_eq!(claimed.maybe_sent, MaybeSent::Nothing);
+    assert_eq!(claimed.waiting.len(), 1);
 }
 
 /// Cancels every wait for the standby until `ended` is set. More than one can come: a commit of the lease can wait before
