@@ -31,7 +31,8 @@
 //! a customer is in flight: a replica that was stopped for longer than its lease possibly sends the request of an earlier
 //! claim when it continues. Its answer changes nothing. The first claim after the loss of the lease says that the values
 //! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. See [`lease`] for the
-//! check before each request, and [`late_sends`] for the requests that this check does not catch.
+//! check before each request, and [`late_sends`] for the requests that this check does not catch. A replica does not claim a
+//! lane while it still has a request of its own earlier claim in flight, see [`held_claims`].
 //!
 //! A crash of the database can lose the last claims and settlements. See [`own_lanes`] for the agreement that follows. All
 //! replicas seal with one key, see [`shared_keys`], and plan by the clock of the database, see [`due_times`].

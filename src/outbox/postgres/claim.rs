@@ -39,6 +39,9 @@ pub(super) async fn serve(
     reply: oneshot::Sender<Result<Claim, Error>>,
 ) {
     let claimed = claim(&engine, now, (max, pick)).await;
+    for lane in claimed.iter().flat_map(|claim| &claim.lanes) {
+        engine.claims.borrow_mut().give(lane.lane, lane.token);
+    }
     if let Err(Ok(unreceived)) = reply.send(claimed) {
         give_back(&engine, &unreceived).await;
     }
@@ -201,14 +204,14 @@ impl QueueHeads {
         };
         let heads: Vec<String> = (1..).zip(LaneClass::all()).map(head).collect();
         let floors: Vec<i64> = LaneClass::all().map(|class| read.floor(class)).collect();
-        let locked: Vec<i64> = {
+        let left_out: Vec<i64> = {
             let claims = engine.claims.borrow();
-            claims.locked_lanes().map(|lane| number(lane.0)).collect()
+            claims.left_out().map(|lane| number(lane.0)).collect()
         };
         let window = size(window);
         let params: Params<'_> = &[
             (&window, Type::INT8),
-            (&locked, Type::INT8_ARRAY),
+            (&left_out, Type::INT8_ARRAY),
             (&floors, Type::INT8_ARRAY),
         ];
         let mut queues = Self {

@@ -15,6 +15,8 @@ const LOCKED_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct HeldClaims {
     claimed: HashMap<LaneId, HeldClaim>,
+    /// The claims of an ended lease that dispatch has not given back: their requests are possibly in flight.
+    late: HashMap<LaneId, ClaimToken>,
     /// The lanes that wait for a sealing key that this process does not have.
     locked: HashSet<LaneId>,
     /// The claims that the database possibly has, although dispatch never got them.
@@ -29,12 +31,26 @@ struct HeldClaim {
     token: ClaimToken,
     /// The newest claimed entry, and the source of this entry.
     newest: Option<(EntryId, SourceName)>,
+    /// True if dispatch has the claim, and settles it.
+    is_given: bool,
 }
 
 impl HeldClaims {
     pub(super) fn insert(&mut self, lane: LaneId, token: ClaimToken) {
-        let newest = None;
-        self.claimed.insert(lane, HeldClaim { token, newest });
+        let claim = HeldClaim {
+            token,
+            newest: None,
+            is_given: false,
+        };
+        self.claimed.insert(lane, claim);
+    }
+
+    /// Records that dispatch gets this claim. If the lease has ended since the claim, dispatch sends nothing under it.
+    pub(super) fn give(&mut self, lane: LaneId, token: ClaimToken) {
+        let claim = self.claimed.get_mut(&lane);
+        if let Some(claim) = claim.filter(|claim| claim.token == token) {
+            claim.is_given = true;
+        }
     }
 
     /// Remembers the newest claimed entry of a claimed lane.
@@ -90,11 +106,16 @@ impl HeldClaims {
         self.unsent.clear();
     }
 
-    /// Ends a claim, if it still has this token.
-    pub(super) fn free(&mut self, lane: LaneId, token: ClaimToken) {
+    /// Ends a claim, if it still has this token. Returns whether claims left the lane out until now because of a late claim.
+    pub(super) fn free(&mut self, lane: LaneId, token: ClaimToken) -> bool {
         if self.holds(lane, token) {
             self.claimed.remove(&lane);
         }
+        let is_late = self.late.get(&lane) == Some(&token);
+        if is_late {
+            self.late.remove(&lane);
+        }
+        is_late
     }
 
     /// Ends claims that dispatch never got. The database possibly has them until the next agreement.
@@ -105,9 +126,13 @@ impl HeldClaims {
         self.unsent.extend(claims);
     }
 
-    /// Ends every claim, because the lease of the replica has ended.
+    /// Ends every claim, because the lease of the replica has ended. The replica leaves the lanes that dispatch has out of
+    /// later claims until dispatch gives them back: otherwise it would send two requests of one customer at once. Other
+    /// replicas can claim them.
     pub(super) fn clear(&mut self) {
-        self.claimed.clear();
+        let given = self.claimed.drain().filter(|(_, claim)| claim.is_given);
+        self.late
+            .extend(given.map(|(lane, claim)| (lane, claim.token)));
         self.unsent.clear();
     }
 
@@ -126,13 +151,63 @@ impl HeldClaims {
         self.locked.len()
     }
 
-    /// Returns the lanes that wait for a missing sealing key.
-    pub(super) fn locked_lanes(&self) -> impl Iterator<Item = LaneId> {
-        self.locked.iter().copied()
+    /// Returns the lanes that claims leave out: they wait for a missing sealing key, or have a late claim.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = LaneId> {
+        self.locked.iter().chain(self.late.keys()).copied()
     }
 
     /// Lets claims include all lanes again.
     pub(super) fn unlock(&mut self) {
         self.locked.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE: LaneId = LaneId(1);
+
+    const fn token(owner: u64) -> ClaimToken {
+        ClaimToken { owner, epoch: 1 }
+    }
+
+    fn left_out(claims: &HeldClaims) -> Vec<LaneId> {
+        claims.left_out().collect()
+    }
+
+    /// FAULTS N1522: only a settlement or the return of the claim lets the replica claim the lane again.
+    #[test]
+    fn a_late_claim_leaves_its_lane_out_until_dispatch_gives_it_back() {
+        for is_unsent in [false, true] {
+            let mut claims = HeldClaims::default();
+            claims.insert(LANE, token(7));
+            claims.give(LANE, token(7));
+            assert_eq!(left_out(&claims), []);
+            claims.clear();
+            claims.clear();
+            assert_eq!(left_out(&claims), [LANE]);
+            assert!(!claims.holds(LANE, token(7)));
+            assert!(!claims.free(LANE, token(8)));
+            assert_eq!(left_out(&claims), [LANE]);
+            match is_unsent {
+                true => claims.forget(&[(LANE, token(7))]),
+                false => assert!(claims.free(LANE, token(7))),
+            }
+            assert_eq!(left_out(&claims), []);
+        }
+    }
+
+    /// FAULTS N1522: dispatch gives back only the claims that it got before the lease ended.
+    #[test]
+    fn a_claim_that_dispatch_does_not_have_leaves_no_lane_out() {
+        let mut claims = HeldClaims::default();
+        claims.insert(LANE, token(7));
+        claims.clear();
+        claims.give(LANE, token(7));
+        claims.insert(LANE, token(8));
+        claims.give(LANE, token(7));
+        claims.clear();
+        assert_eq!(left_out(&claims), []);
     }
 }

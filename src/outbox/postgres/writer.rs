@@ -182,7 +182,10 @@ impl GroupWriter {
         }
         for ((settlement, reply), settled) in settles.into_iter().zip(answers.settled) {
             let (lane, token) = (settlement.lane, settlement.token);
-            self.engine.claims.borrow_mut().free(lane, token);
+            if self.engine.claims.borrow_mut().free(lane, token) {
+                // The reads of the queues left the lane out, so their floors do not count it.
+                self.engine.floors.borrow_mut().ask();
+            }
             let _caller_is_gone = reply.send(Ok(settled));
         }
         for ((_, reply), appended) in appends.into_iter().zip(answers.appended) {

@@ -136,6 +136,82 @@ async fn taken_over(
     (lost, other, claimed)
 }
 
+/// Claims lanes under the next registration of a replica whose lease has ended.
+async fn claim_again(outbox: &PostgresOutbox, now: Timestamp) -> Vec<ClaimedLane> {
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    loop {
+        match outbox.claim(now, 5, pick).await {
+            Ok(claim) => return claim.lanes,
+            Err(Error::Busy) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Ends the lease of `one` while its claim of a customer is open, and registers it again. Returns the claim. No other replica
+/// is left.
+async fn with_lost_lease(database: &PostgresDatabase, one: &PostgresOutbox) -> ClaimedLane {
+    append(one, &[entry("a", "CUST-1", 1)]).await;
+    let lost = claim_all(one, 1).await.remove(0);
+    database.psql("UPDATE imprint_bridge.replica SET lease_until = '-infinity'");
+    let other = database.open(ClaimBounds::default(), Arc::default());
+    other.close();
+    append(one, &[entry("b", "CUST-2", 1)]).await;
+    let claimed = claim_again(one, NOW).await;
+    let keys: Vec<_> = claimed.iter().map(|lane| lane.key.clone()).collect();
+    assert_eq!(keys, [key("CUST-2")], "the request of CUST-1 is in flight");
+    // The last of these claims begins to read the queues behind the lane of CUST-1.
+    for now in [NOW, NOW.after(Duration::from_mins(1))] {
+        let claimed = claim_again(one, now).await;
+        assert_eq!(claimed.len(), 0, "the request of CUST-1 is in flight");
+    }
+    lost
+}
+
+/// FAULTS N1522: a replica whose lease has ended claims a lane again only after dispatch has given back its earlier claim of
+/// this lane, with a request or without one.
+#[tokio::test]
+async fn a_replica_claims_no_lane_that_its_dispatch_still_has() {
+    for is_sent in [true, false] {
+        let database = postgres::database();
+        let one = database.open(ClaimBounds::default(), Arc::default());
+        let lost = with_lost_lease(&database, &one).await;
+        let late = Settlement {
+            attempted: match is_sent {
+                true => vec![lost.waiting[0].entry],
+                false => Vec::new(),
+            },
+            ..settlement(&lost, Vec::new(), NOW)
+        };
+        assert_eq!(one.settle(late.into()).await.unwrap(), Settled::Stale);
+        let later = NOW.after(Duration::from_mins(1));
+        let again = claim_again(&one, later).await.remove(0);
+        assert_eq!(again.lane, lost.lane);
+        let possibly_sent = MaybeSent::Entries(lost.waiting[0].entry);
+        assert_eq!(again.maybe_sent, possibly_sent);
+        let settled = one.settle(delivered(&again)).await.unwrap();
+        assert_eq!(settled, Settled::Recorded);
+    }
+}
+
+/// FAULTS N1522: another replica claims the lane meanwhile, and the replica claims it when both are ready.
+#[tokio::test]
+async fn another_replica_claims_the_lane_of_a_late_request() {
+    let database = postgres::database();
+    let one = database.open(ClaimBounds::default(), Arc::default());
+    let lost = with_lost_lease(&database, &one).await;
+    let other = database.open(ClaimBounds::default(), Arc::default());
+    let theirs = claim_all(&other, 1).await.remove(0);
+    assert_eq!(theirs.lane, lost.lane);
+    assert_eq!(one.settle(delivered(&lost)).await.unwrap(), Settled::Stale);
+    let own = other.settle(delivered(&theirs)).await.unwrap();
+    assert_eq!(own, Settled::Recorded);
+    append(&other, &[entry("c", "CUST-1", 2)]).await;
+    let again = claim_all(&one, 1).await.remove(0);
+    assert_eq!(again.lane, lost.lane);
+    assert_eq!(again.maybe_sent, MaybeSent::Anything);
+}
+
 /// Claims the lane of a new event at the only replica that has no open claim, and settles the claim.
 async fn next_claim(outbox: &PostgresOutbox, event: &str) -> ClaimedLane {
     append(outbox, &[entry(event, "CUST-1", 2)]).await;

@@ -272,3 +272,54 @@ fn a_bridge_whose_lease_ended_during_the_handshake_sends_nothing() {
     });
     wait_until_delivered(&process, "a");
 }
+
+/// FAULTS N1522: a bridge loses its lease while a request is at a slow Imprint, and no other bridge takes the customer. The
+/// bridge sends no second request of this customer before the first one is answered.
+#[test]
+fn a_bridge_sends_no_request_beside_its_own_late_request() {
+    let database = crate::postgres::database();
+    let may_answer = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&may_answer);
+    let imprint = RawImprint::start(move |mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(own_customer);
+        }
+        let request = accepted.request().unwrap();
+        wait_for("the end of the lease", || {
+            answers.load(Ordering::Relaxed).then_some(())
+        });
+        accepted.note("first answer");
+        let _is_closed = accepted.send(&own_customer(&request));
+        accepted.serve(own_customer);
+    });
+    let (url, deadline) = (database.url(), "deadline = \"50s\"");
+    let settings = format!("[outbox]\nurl = \"{url}\"\n[imprint]\n{deadline}");
+    let files = Files::write(imprint.address, KEY, &settings);
+    let process = Process::serve(&files);
+    assert_eq!(send(&process, &email("a", "c1", 1)).status, 202);
+    wait_for("the first request", || {
+        (imprint.requests().len() == 1).then_some(())
+    });
+    // A takeover by another bridge, which ends before it claims the customer.
+    database.psql(
+        "DELETE FROM imprint_bridge.replica; UPDATE imprint_bridge.lane SET owner = NULL, maybe_sent = 1",
+    );
+    wait_for("the bridge notices the end of its lease", || {
+        let log = process.log();
+        log.contains("the lease of this replica has ended, so other")
+            .then_some(())
+    });
+    // The bridge claims customers again.
+    assert_eq!(send(&process, &email("b", "c2", 1)).status, 202);
+    wait_until_delivered(&process, "b");
+    may_answer.store(true, Ordering::Relaxed);
+    wait_until_delivered(&process, "a");
+    let of_first = |line: &String| line.contains("/c1 ") || line == "first answer";
+    let requests: Vec<String> = imprint.requests().into_iter().filter(of_first).collect();
+    assert_eq!(
+        requests.get(1).map(String::as_str),
+        Some("first answer"),
+        "{requests:?}"
+    );
+    assert!(requests.len() > 2, "the claim was lost: {requests:?}");
+}
