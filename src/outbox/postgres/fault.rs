@@ -24,8 +24,8 @@ pub(super) enum DbFault {
     /// A different transaction has changed the same rows between a read and a write.
     #[error("a different transaction changed the same rows first")]
     Raced,
-    /// The connection broke during the commit: nobody knows whether PostgreSQL has committed.
-    #[error("the connection broke during the commit")]
+    /// The connection broke during the commit, or the database says itself that it does not know whether it has committed.
+    #[error("the outcome of the commit is unknown, as after a broken connection")]
     UnknownCommit,
     /// PostgreSQL has committed, but warned during the commit: the standby possibly does not have the transaction.
     #[error(
@@ -127,7 +127,8 @@ impl DbFault {
     pub(super) fn of_commit(error: tokio_postgres::Error) -> Self {
         let is_refused = error.code().is_some_and(|code| {
             let class = code.code().get(..2).unwrap_or_default();
-            ["23", "25", "40", "53"].contains(&class)
+            let is_unknown = *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
+            ["23", "25", "40", "53"].contains(&class) && !is_unknown
         });
         match is_refused {
             true => Self::Database(error),

@@ -519,6 +519,29 @@ async fn a_claim_that_the_database_commits_late_leaves_no_doubt() {
     assert_eq!(claimed.waiting.len(), 1);
 }
 
+/// The database says about each commit of a claim that the outcome is unknown.
+const DOUBT_COMMITS: &str = "
+    CREATE FUNCTION public.doubt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'unknown' USING ERRCODE = 'statement_completion_unknown';
+    END $$;
+    CREATE CONSTRAINT TRIGGER doubt AFTER UPDATE ON imprint_bridge.lane DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (OLD.owner IS NULL AND NEW.owner IS NOT NULL) EXECUTE FUNCTION public.doubt()";
+
+/// FAULTS N1524: the caller repeats a claim whose outcome is unknown. The database has not committed the claim.
+#[tokio::test]
+async fn a_claim_whose_outcome_the_database_does_not_know_can_be_repeated() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    database.psql(DOUBT_COMMITS);
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    let claimed = outbox.claim(NOW, 1, pick).await;
+    assert!(matches!(claimed, Err(Error::Unavailable(_))), "{claimed:?}");
+    database.psql("DROP TRIGGER doubt ON imprint_bridge.lane");
+    let claimed = claim_all(&outbox, 1).await.remove(0);
+    assert_eq!(claimed.maybe_sent, MaybeSent::Nothing);
+}
+
 /// Cancels every wait for the standby until `ended` is set. More than one can come: a commit of the lease can wait before
 /// the append does.
 fn cancel_waits_for_the_standby(database: &PostgresDatabase, ended: &AtomicBool) {
