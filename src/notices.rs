@@ -11,13 +11,13 @@
 
 use std::time::Duration;
 
-use self::conditions::{ConditionChange, Conditions};
-use self::history::SeriesHistory;
+use self::conditions::ConditionChange;
 use self::unsent::Unsent;
 use crate::metrics::{Labels, SeriesValue};
 use crate::time::Timestamp;
 
 mod conditions;
+mod findings;
 mod history;
 mod message;
 mod rows;
@@ -26,6 +26,9 @@ mod rules;
 mod tests;
 mod unsent;
 
+pub use self::findings::{
+    DriftKind, DriftedField, SilentSource, SourceFindings, SourceWatch, is_of_sources,
+};
 pub use self::history::{EarlierEvents, is_watched};
 pub use self::message::Notice;
 
@@ -37,8 +40,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(15);
 pub struct Notices {
     /// The name of this process in the notices.
     instance: String,
-    history: SeriesHistory,
-    conditions: Conditions,
+    watch: SourceWatch,
     unsent: Unsent,
 }
 
@@ -47,22 +49,19 @@ impl Notices {
     pub fn new(instance: String, now: Timestamp) -> Self {
         Self {
             instance,
-            history: SeriesHistory::new(now),
-            conditions: Conditions::default(),
+            watch: SourceWatch::new(now),
             unsent: Unsent::default(),
         }
     }
 
     /// Counts the events before the start of the process, so that a source can be silent also after a restart.
     pub fn count_earlier(&mut self, events: Vec<EarlierEvents>) {
-        self.history.count_earlier(events);
+        self.watch.count_earlier(events);
     }
 
     /// Decides which conditions hold with these values, and adds a notice for each change.
     pub fn look(&mut self, samples: Vec<SeriesValue>, now: Timestamp) {
-        self.history.record(samples, now);
-        let changes = self.conditions.step(&self.history, now);
-        for ConditionChange { condition, end } in changes {
+        for ConditionChange { condition, end } in self.watch.changes(samples, now) {
             let notice = Notice::new(&condition, end, &self.instance);
             self.unsent.add(condition.key, notice, now);
         }
@@ -91,6 +90,11 @@ impl Notices {
     /// Returns the names and the labels of the conditions for which the bridge has decided to send a notice, and which have
     /// not ended.
     pub fn raised(&self) -> impl Iterator<Item = (&'static str, &Labels)> {
-        self.conditions.raised()
+        self.watch.conditions.raised()
+    }
+
+    /// Returns what the rules have found out about the sources.
+    pub fn findings(&self) -> SourceFindings {
+        self.watch.findings()
     }
 }

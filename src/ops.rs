@@ -22,6 +22,7 @@ use crate::dispatch::destination::Destination;
 use crate::metrics::{
     DatabaseSnapshot, Metrics, MetricsSnapshot, SeriesValue, StoreSizes, StoreSnapshot,
 };
+use crate::notices::{SourceFindings, is_of_sources};
 use crate::outbox::{Outbox, Setting, StoreCondition};
 use crate::time::Clock;
 
@@ -180,15 +181,18 @@ pub struct Figures {
     destination: Arc<Destination>,
     clock: Clock,
     history: Arc<Mutex<History>>,
+    findings: Arc<Mutex<SourceFindings>>,
 }
 
 impl Figures {
     pub fn new(metrics: Metrics, operations: &Operations) -> Self {
+        let now = operations.clock.now();
         Self {
             metrics,
             outbox: Arc::clone(&operations.outbox),
             destination: Arc::clone(&operations.destination),
-            history: Arc::new(Mutex::new(History::begin(operations.clock.now()))),
+            history: Arc::new(Mutex::new(History::begin(now))),
+            findings: Arc::new(Mutex::new(SourceFindings::none(now))),
             clock: operations.clock.clone(),
         }
     }
@@ -222,6 +226,26 @@ impl Figures {
 
     fn shared_history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the rules of the notices have found out about the sources.
+    pub fn findings(&self) -> SourceFindings {
+        self.shared_findings().clone()
+    }
+
+    /// Shows new findings about the sources.
+    pub fn show_findings(&self, findings: SourceFindings) {
+        *self.shared_findings() = findings;
+    }
+
+    fn shared_findings(&self) -> MutexGuard<'_, SourceFindings> {
+        let findings = self.findings.lock();
+        findings.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the values that the rules about sources read. Does not use the store.
+    pub fn source_samples(&self) -> Vec<SeriesValue> {
+        self.metrics.samples(is_of_sources)
     }
 
     /// Returns the metric values as typed data.

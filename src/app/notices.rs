@@ -2,6 +2,8 @@
 //!
 //! The room `notices` decides which notices there are. This task gives it the values of the metrics, and sends one notice
 //! after the other. It shares nothing with the delivery: a receiver that is slow, broken or gone delays only notices.
+//!
+//! Without a webhook, the task only decides which sources are silent and which fields have drifted: the console shows both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +23,10 @@ use crate::http::egress::tls;
 use crate::http::{HeaderName, HeaderValue, Method, header};
 use crate::ingress::auth::SigningKey;
 use crate::metrics::{Metrics, NoticeMetrics, SecretKind};
-use crate::notices::{EarlierEvents, LOOK_EVERY, Notice, Notices, is_watched};
+use crate::notices::{EarlierEvents, LOOK_EVERY, Notice, Notices, SourceWatch, is_watched};
 use crate::ops::Figures;
 use crate::random;
+use crate::time::Clock;
 
 /// The limits of one attempt. Only the status of an answer counts.
 const LIMITS: ExchangeLimits = ExchangeLimits {
@@ -31,8 +34,18 @@ const LIMITS: ExchangeLimits = ExchangeLimits {
     body_bytes_max: 64 * 1024,
 };
 
-/// The task that sends notices, if a webhook is configured.
-pub(super) struct NoticeTask(Option<Arc<NoticeSender>>);
+/// The task that looks at the values, and sends notices if a webhook is configured.
+pub(super) struct NoticeTask {
+    sender: Option<Arc<NoticeSender>>,
+    sources: Arc<WatchedSources>,
+}
+
+/// Everything that looks at the values of the sources, if no webhook is configured.
+struct WatchedSources {
+    figures: Figures,
+    clock: Clock,
+    earlier: Vec<EarlierEvents>,
+}
 
 /// Everything that sends notices. The HTTP client is not here, because it cannot move between threads.
 struct NoticeSender {
@@ -65,8 +78,25 @@ impl NoticeTask {
         (metrics, earlier): (&Metrics, Vec<EarlierEvents>),
         rereads: &Rereads,
     ) -> anyhow::Result<Self> {
+        let sender = Self::sender(config, figures, (metrics, earlier.clone()), rereads)?;
+        Ok(Self {
+            sender: sender.map(Arc::new),
+            sources: Arc::new(WatchedSources {
+                figures: figures.clone(),
+                clock: rereads.clock().clone(),
+                earlier,
+            }),
+        })
+    }
+
+    fn sender(
+        config: &Config,
+        figures: &Figures,
+        (metrics, earlier): (&Metrics, Vec<EarlierEvents>),
+        rereads: &Rereads,
+    ) -> anyhow::Result<Option<NoticeSender>> {
         let Some(settings) = config.notices.clone() else {
-            return Ok(Self(None));
+            return Ok(None);
         };
         let place = SecretPlace {
             owner: "notices.secret_file".to_owned(),
@@ -82,7 +112,7 @@ impl NoticeTask {
             return Err(anyhow!("notices.secret_file: {}", flaw.text()));
         }
         let roots = roots(("notices.ca_file", settings.ca_file.as_deref()))?;
-        Ok(Self(Some(Arc::new(NoticeSender {
+        Ok(Some(NoticeSender {
             tls: tls(roots.map(Arc::new), None)?,
             instance: config.instance.clone(),
             settings,
@@ -91,14 +121,27 @@ impl NoticeTask {
             metrics: metrics.notices.clone(),
             rereads: rereads.clone(),
             earlier,
-        }))))
+        }))
     }
 
     /// Sends notices, and never returns. If the task ends by a fault in the program, the delivery goes on without notices.
     pub(super) async fn run(&self) {
-        match self.0.clone() {
+        match self.sender.clone() {
             Some(sender) => run_apart(|| sender.run(), LOSS).await,
-            None => std::future::pending().await,
+            None => self.sources.watch().await,
+        }
+    }
+}
+
+impl WatchedSources {
+    /// Looks at the values of the sources, and never returns.
+    async fn watch(&self) {
+        let mut watch = SourceWatch::new(self.clock.now());
+        watch.count_earlier(self.earlier.clone());
+        loop {
+            watch.look(self.figures.source_samples(), self.clock.now());
+            self.figures.show_findings(watch.findings());
+            self.clock.sleep(LOOK_EVERY).await;
         }
     }
 }
@@ -133,6 +176,7 @@ impl NoticeSender {
             let now = clock.now();
             if now >= look_at {
                 notices.look(self.figures.samples(is_watched).await, now);
+                self.figures.show_findings(notices.findings());
                 look_at = now.after(LOOK_EVERY);
             }
             let Some(notice) = notices.due(now).cloned() else {

@@ -100,4 +100,10 @@ impl Conditions {
         let raised = self.0.values().filter(|condition| condition.is_raised);
         raised.map(|condition| (condition.key.0, &condition.key.1))
     }
+
+    /// Returns the reported conditions of a rule that have not ended.
+    pub(super) fn of_rule(&self, name: &'static str) -> impl Iterator<Item = &Condition> {
+        let raised = self.0.values().filter(|condition| condition.is_raised);
+        raised.filter(move |condition| condition.key.0 == name)
+    }
 }

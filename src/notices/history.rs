@@ -166,6 +166,18 @@ impl SeriesHistory {
         i32::try_from(seconds).map_or_else(|_| to_float(seconds), f64::from)
     }
 
+    /// Returns the start of the process.
+    pub(super) const fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Returns the time that was `span` ago at the last look, in whole seconds like the times of the metrics.
+    pub(super) fn ago(&self, span: Duration) -> Timestamp {
+        let seconds = self.now.as_millis().div_euclid(1000);
+        let span = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(seconds.saturating_sub(span).saturating_mul(1000))
+    }
+
     /// Returns whether the process has run for this time.
     pub(super) fn covers(&self, span: Duration) -> bool {
         self.now.since(self.started) >= span

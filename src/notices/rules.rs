@@ -10,7 +10,7 @@ use super::history::SeriesHistory;
 use super::rows::Rows;
 
 mod delivery;
-mod intake;
+pub(super) mod intake;
 mod protection;
 mod store;
 
@@ -49,6 +49,11 @@ pub(super) struct Rule {
 pub(super) const fn rules() -> &'static [Rule] {
     RULES
 }
+
+/// The rule about silent sources.
+pub(super) const SOURCE_SILENT: &str = "ImprintBridgeSourceSilent";
+/// The rule about the fields of a source.
+pub(super) const FIELD_DRIFT: &str = "ImprintBridgeFieldDrift";
 
 /// Minutes of a window.
 const fn minutes(minutes: u64) -> Duration {
@@ -272,14 +277,14 @@ const RULES: &[Rule] = &[
         holds: store::backup_old,
     },
     Rule {
-        name: "ImprintBridgeSourceSilent",
+        name: SOURCE_SILENT,
         severity: Severity::Warning,
         lasting: Duration::from_mins(10),
         summary: "A source has sent no event for 3 hours, and usually sends more than 10 an hour.",
         holds: intake::source_silent,
     },
     Rule {
-        name: "ImprintBridgeFieldDrift",
+        name: FIELD_DRIFT,
         severity: Severity::Warning,
         lasting: Duration::ZERO,
         summary: "A field of a source is suddenly missing from every event, or suddenly empty in most events.",

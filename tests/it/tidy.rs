@@ -125,14 +125,15 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "dispatch", "event", "fold", "http", "imprint", "intake", "metrics", "outbox",
-            "random", "time",
+            "dispatch", "event", "fold", "http", "imprint", "intake", "metrics", "notices",
+            "outbox", "random", "time",
         ],
     ),
     (
         "console",
         &[
-            "dispatch", "event", "http", "intake", "metrics", "ops", "outbox", "terminal", "time",
+            "dispatch", "event", "http", "intake", "metrics", "notices", "ops", "outbox",
+            "terminal", "time",
         ],
     ),
     (

@@ -1,8 +1,12 @@
 //! The conditions about sources and their events.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::super::history::SeriesHistory;
 use super::super::rows::Rows;
 use super::{hours, minutes};
+use crate::metrics::Labels;
 
 /// The share of a source's storage quota that its events can take.
 const QUOTA_SHARE_MAX: f64 = 0.8;
@@ -74,40 +78,97 @@ pub(super) fn source_silent(history: &SeriesHistory) -> Rows {
     silent.keep(|labels, _| before.of_source(labels) > EVENTS_OF_BUSY_DAY)
 }
 
+/// The numbers with which the rules compare a field.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::notices) struct FieldShare {
+    /// The time that ends now.
+    pub(in crate::notices) window: Duration,
+    /// The new events of the source in this time.
+    pub(in crate::notices) accepted: f64,
+    /// Those of them that set the field, or that clear it.
+    pub(in crate::notices) counted: f64,
+    /// The new events of the source in the day before this time.
+    pub(in crate::notices) accepted_before: f64,
+    /// Those of them that set the field, or that clear it.
+    pub(in crate::notices) counted_before: f64,
+}
+
+/// The numbers of all fields in the window of a rule.
+pub(in crate::notices) struct FieldShares {
+    window: Duration,
+    accepted: Rows,
+    accepted_before: Rows,
+    counted: BTreeMap<Labels, f64>,
+    counted_before: BTreeMap<Labels, f64>,
+}
+
+impl FieldShares {
+    pub(in crate::notices) fn missing(history: &SeriesHistory) -> Self {
+        Self::of(history, hours(6), "set")
+    }
+
+    pub(in crate::notices) fn cleared(history: &SeriesHistory) -> Self {
+        Self::of(history, hours(1), "cleared")
+    }
+
+    fn of(history: &SeriesHistory, window: Duration, value: &str) -> Self {
+        let counted = history.increase("field_values_total", window);
+        let counted_before = history.increase_until("field_values_total", hours(24), window);
+        Self {
+            window,
+            accepted: history.increase("accepted_total", window),
+            accepted_before: history.increase_until("accepted_total", hours(24), window),
+            counted: counted.with("value", &[value]).0.into_iter().collect(),
+            counted_before: counted_before.0.into_iter().collect(),
+        }
+    }
+
+    /// Returns the numbers of one field.
+    pub(in crate::notices) fn share(&self, labels: &Labels) -> FieldShare {
+        FieldShare {
+            window: self.window,
+            accepted: self.accepted.of_source(labels),
+            counted: value_of(&self.counted, labels),
+            accepted_before: self.accepted_before.of_source(labels),
+            counted_before: value_of(&self.counted_before, labels),
+        }
+    }
+
+    /// Returns the fields for whose numbers `is_drifted` is true, with the number that the rule counts.
+    fn drifted(&self, is_drifted: impl Fn(FieldShare) -> bool) -> Rows {
+        let counted = self.counted.iter();
+        let drifted = counted.filter(|(labels, _)| is_drifted(self.share(labels)));
+        Rows(
+            drifted
+                .map(|(labels, counted)| (labels.clone(), *counted))
+                .collect(),
+        )
+    }
+}
+
 /// A field of which the events suddenly have no value, or suddenly a deletion.
 pub(super) fn field_drift(history: &SeriesHistory) -> Rows {
     missing_field(history).or(cleared_field(history))
 }
 
 fn missing_field(history: &SeriesHistory) -> Rows {
-    let accepted = history.increase("accepted_total", hours(6));
-    let accepted_before = history.increase_until("accepted_total", hours(24), hours(6));
-    let set_before = history.increase_until("field_values_total", hours(24), hours(6));
-    let now = history.increase("field_values_total", hours(6));
-    let now = now.with("value", &["set"]).zero();
-    now.keep(|labels, _| {
-        let earlier = value_of(&set_before, labels);
-        earlier > 0.1 * accepted_before.of_source(labels) && accepted.of_source(labels) > 200.0
+    FieldShares::missing(history).drifted(|share| {
+        share.counted == 0.0
+            && share.counted_before > 0.1 * share.accepted_before
+            && share.accepted > 200.0
     })
 }
 
 fn cleared_field(history: &SeriesHistory) -> Rows {
-    let accepted = history.increase("accepted_total", hours(1));
-    let accepted_before = history.increase_until("accepted_total", hours(24), hours(1));
-    let cleared_before = history.increase_until("field_values_total", hours(24), hours(1));
-    let now = history.increase("field_values_total", hours(1));
-    let now = now.with("value", &["cleared"]);
-    now.keep(|labels, cleared| {
-        let accepted = accepted.of_source(labels);
-        cleared > 0.5 * accepted
-            && accepted > 50.0
-            && value_of(&cleared_before, labels) < 0.1 * accepted_before.of_source(labels)
+    FieldShares::cleared(history).drifted(|share| {
+        share.counted > 0.5 * share.accepted
+            && share.accepted > 50.0
+            && share.counted_before < 0.1 * share.accepted_before
     })
 }
 
-fn value_of(rows: &Rows, labels: &crate::metrics::Labels) -> f64 {
-    let same = rows.0.iter().find(|(known, _)| known == labels);
-    same.map_or(0.0, |(_, value)| *value)
+fn value_of(counts: &BTreeMap<Labels, f64>, labels: &Labels) -> f64 {
+    counts.get(labels).copied().unwrap_or_default()
 }
 
 pub(super) fn refusal_rate(history: &SeriesHistory) -> Rows {
