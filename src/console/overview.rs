@@ -7,12 +7,14 @@ use askama::Template;
 
 use super::Console;
 use super::chart::Chart;
+use super::field_drift::{by_source, drifted_fields, vanished};
 use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{Sentence, sentence};
 use super::situation::{Refusals, denied_rows, refusals};
 use super::visitor::Visitor;
 use super::words::{TimeText, capitalized, counted, grouped, span_text};
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
+use crate::notices::{DriftedField, SilentSource};
 use crate::ops::Figures;
 use crate::ops::history::History;
 use crate::ops::operate::{Operations, RefusedSet};
@@ -20,6 +22,9 @@ use crate::time::Timestamp;
 
 /// The age of the oldest waiting entry from which the overview forecasts when nothing waits any more.
 const BACKLOG_MIN: Duration = Duration::from_mins(1);
+
+/// The maximum number of notes of one kind about sources.
+const NOTES_MAX: usize = 5;
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
@@ -63,23 +68,27 @@ pub(super) async fn show(
 ) -> PageResult {
     let operator = visitor.operator();
     let history = figures.history();
+    let drifted = figures.findings().drifted;
     let figures = figures.snapshot().await;
     let situation = console.situation(&operations, operator, &figures).await;
     let now = situation.now;
-    let refused = operations.source_set(operator).refused;
+    let set = operations.source_set(operator);
+    let drifted = drifted_fields(drifted, &set.names);
     let last_delivery = figures.dispatch.last_delivered_at_seconds;
     let last_delivery = last_delivery.map(|at| Timestamp::from_millis(at.saturating_mul(1000)));
     let sentence = sentence(&situation);
     let weakenings = operations.weakenings(operator);
     let explain = |name| (name, capitalized((console.explain_weakening)(name)));
+    let mut notes = notes(
+        &figures.store,
+        &refusals(denied_rows(&operations, operator), now),
+        (set.refused.as_ref(), now),
+    );
+    notes.extend(source_notes(&situation.silent, &drifted, now));
     page(&OverviewPage {
         frame: Frame::new(&visitor, &console, Section::Overview, now).entitled(&sentence),
         sentence,
-        notes: notes(
-            &figures.store,
-            &refusals(denied_rows(&operations, operator), now),
-            (refused.as_ref(), now),
-        ),
+        notes,
         counts: counts(&figures, &history),
         charts: charts(&history),
         weakenings: weakenings.into_iter().map(explain).collect(),
@@ -101,6 +110,28 @@ fn refusal_note(refusals: &Refusals, now: Timestamp) -> Note {
         path: "/sources",
         link: "Look at the reasons",
     }
+}
+
+/// Returns the notes about the events of sources: those that do not come, and those without the values of before.
+fn source_notes(silent: &[SilentSource], drifted: &[DriftedField], now: Timestamp) -> Vec<Note> {
+    let note = |text, link| Note {
+        count: None,
+        text,
+        path: "/sources",
+        link,
+    };
+    let silent = silent.iter().take(NOTES_MAX).map(|silent| {
+        let since = TimeText::since(silent.since, now);
+        let text = format!(
+            "The source {} has sent no event since {since}.",
+            silent.source
+        );
+        note(text, "Look at the source")
+    });
+    let drifted = by_source(drifted).into_iter().take(NOTES_MAX);
+    let drifted =
+        drifted.map(|(source, fields)| note(vanished(source, fields), "Look at the fields"));
+    silent.chain(drifted).collect()
 }
 
 fn charts(history: &History) -> [Chart; 3] {

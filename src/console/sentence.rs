@@ -3,24 +3,20 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::flowing::flowing;
 use super::full_disk::FullDisk;
 use super::key_change::{RefusedKey, is_key_refused};
 use super::mass_change::PageLink;
-use super::problem_clause::Problem;
+use super::refused_files::not_in_use;
 use super::refusing::{RefusedSource, refusing};
-use super::slow_imprint::{SLOW, slow_text};
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
+use crate::notices::SilentSource;
 use crate::ops::operate::{
-    CaseList, CauseClause, DestinationView, HeldSource, SecretFileView, cause, connection_cause,
+    CaseList, CauseClause, DestinationView, HeldSource, RefusedSet, SecretFileView, cause,
+    connection_cause,
 };
 use crate::time::Timestamp;
-
-/// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one
-/// request is younger.
-const BACKLOG_AGE_MIN: Duration = Duration::from_mins(5);
-/// The time without an event after which the bridge is idle, and no longer delivering.
-const IDLE_AFTER: Duration = Duration::from_mins(5);
 
 /// How urgently an operator must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +87,10 @@ pub(super) struct Situation {
     pub(super) accepted_at: Option<Timestamp>,
     /// The mean time of the latest requests to Imprint, if Imprint is slow.
     pub(super) slow: Option<Duration>,
+    /// The sources that are silent, the longest silence first.
+    pub(super) silent: Vec<SilentSource>,
+    /// The new source files with errors, which the bridge does not use.
+    pub(super) refused_files: Option<RefusedSet>,
     pub(super) now: Timestamp,
 }
 
@@ -117,11 +117,15 @@ pub(super) fn sentence(situation: &Situation) -> Sentence {
         return no_intake(situation);
     }
     let delivery = delivery(situation);
-    match &situation.refused_source {
+    let mut sentence = match &situation.refused_source {
         // The intake of a source has failed, which is worse than what holds back deliveries that come later anyway.
         Some(source) if delivery.tone < Tone::Alarm => refusing(source, situation),
         Some(_) | None => delivery,
+    };
+    if let Some(refused) = &situation.refused_files {
+        sentence.cause = format!("{} {}", sentence.cause, not_in_use(refused));
     }
+    sentence
 }
 
 /// Describes a store that accepts no events.
@@ -267,69 +271,6 @@ fn next_probe(situation: &Situation) -> String {
 const THROTTLED: &str =
     "The bridge goes on by itself. If this happens often, lower imprint.rate_per_second.";
 
-/// Describes delivery without a failure of the destination.
-fn flowing(situation: &Situation) -> Sentence {
-    let has_backlog = situation.waiting > 0 && situation.oldest_waiting >= BACKLOG_AGE_MIN;
-    let silence = situation.accepted_at.map(|at| situation.now.since(at));
-    let is_idle = situation.waiting == 0 && silence.is_none_or(|silence| silence >= IDLE_AFTER);
-    let refusal = situation.last_refusal.as_ref();
-    let (tone, name, advice) = if situation.held > 0 {
-        (Tone::Warning, "Holding a mass change", Some(HOLDING))
-    } else if situation.parked > 0 {
-        (Tone::Warning, "Delivering, with problems", Some(PARKED))
-    } else if refusal.is_some_and(|refusal| !refusal.is_over) {
-        (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
-    } else if situation.slow.is_some() {
-        (Tone::Notice, "Delivering slowly", Some(SLOW))
-    } else if has_backlog {
-        (Tone::Notice, "Delivering with a backlog", Some(BACKLOG))
-    } else if is_idle {
-        (Tone::Good, "Idle", None)
-    } else {
-        (Tone::Good, "Delivering", None)
-    };
-    let mut cause = Vec::new();
-    let problem = Problem::of(situation);
-    cause.extend(problem.causes);
-    cause.push(match situation.waiting {
-        0 => "Nothing else waits.".to_owned(),
-        _ => backlog(situation),
-    });
-    if cause.len() == 1 && situation.waiting == 0 {
-        cause = vec!["Nothing waits.".to_owned()];
-    }
-    if is_idle {
-        cause.push(match silence {
-            Some(silence) => format!("The last event came {} ago.", span_text(silence)),
-            None => "No event has come since the start.".to_owned(),
-        });
-    }
-    cause.extend(situation.slow.map(slow_text));
-    cause.extend(refusal.map(|refusal| refused(refusal, situation.now)));
-    Sentence {
-        tone,
-        name: name.to_owned(),
-        headline: headline(
-            &format!("{name}{}", problem.source),
-            problem.since,
-            situation.now,
-        ),
-        cause: cause.join(" "),
-        advice: advice.map(Cow::Borrowed),
-        link: problem.link,
-    }
-}
-
-/// Describes the latest refused request of a source.
-fn refused(refusal: &LastRefusal, now: Timestamp) -> String {
-    let (source, ago) = (&refusal.source, span_text(now.since(refusal.at)));
-    let since = match refusal.is_over {
-        true => format!(", and the bridge has accepted events of {source} since"),
-        false => String::new(),
-    };
-    format!("The last refused request of {source} came {ago} ago{since}.")
-}
-
 /// Describes failures of which nothing has shown the cause: often the first requests of a new installation.
 fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
     let cause = match failures.cause.strip_prefix("status_") {
@@ -353,10 +294,6 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
 }
 
 const FAILING: &str = "Nothing is lost, and the bridge repeats the requests. If no customer works, check imprint.base_url and the way to Imprint.";
-const HOLDING: &str = "Held entries wait for a decision, for 90 days unless outbox.retain_parked says otherwise. Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
-const PARKED: &str = "Problems groups the entries by cause. If Imprint rejects a value, correct the mapping of the field in the source file, and then replay the entries there with the present mapping.";
-const REFUSING: &str = "Sources shows the reason of each refused request.";
-const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
 pub(super) fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
     match since {
@@ -377,7 +314,7 @@ fn with_backlog(cause: String, situation: &Situation) -> String {
     }
 }
 
-fn backlog(situation: &Situation) -> String {
+pub(super) fn backlog(situation: &Situation) -> String {
     let waiting = counted(situation.waiting, ["entry waits", "entries wait"]);
     let oldest = span_text(situation.oldest_waiting);
     match situation.waiting {
@@ -423,6 +360,8 @@ mod tests {
             refused_source: None,
             accepted_at: Some(NOW),
             slow: None,
+            silent: Vec::new(),
+            refused_files: None,
             now: NOW,
         }
     }

@@ -10,6 +10,7 @@ use super::refusing::RefusedSource;
 use super::reloads::changed_at;
 use super::secret_text::{is_wrong_secret, wrong_secret};
 use super::sentence::{LastRefusal, ModeChange, Situation, sentence};
+use super::silent_source::silent_sources;
 use super::slow_imprint::slow;
 use super::visitor::Visitor;
 use super::words::TimeText;
@@ -66,7 +67,8 @@ impl Console {
     ) -> Situation {
         let now = operations.clock.now();
         let refusals = refusals(denied_rows(operations, operator), now);
-        let loaded = operations.source_set(operator).names;
+        let set = operations.source_set(operator);
+        let loaded = set.names;
         let accepted = &figures.ingress.last_event_at;
         let store = &figures.store;
         let needs_operator = [store.held, store.parked, store.undecided];
@@ -107,6 +109,8 @@ impl Console {
             waiting: store.waiting,
             oldest_waiting: store.oldest_waiting,
             slow: slow(&self.figures.history()),
+            silent: silent_sources(self.figures.findings(), &loaded, accepted),
+            refused_files: set.refused,
             now,
         }
     }

@@ -8,17 +8,20 @@ use askama::Template;
 use super::Console;
 use super::brake::OPEN_MINUTES;
 use super::chart::{rate, time_of};
+use super::field_drift::{DriftText, drifted_fields};
 use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
 use super::refusals::RefusalList;
 use super::reloads::{ReloadText, SourceChangeText, changed_at};
 use super::secret_text::wrong_secret;
+use super::silent_source::{silent_sentence, silent_sources};
 use super::visitor::Visitor;
-use super::words::{TimeText, capitalized, counted, grouped};
+use super::words::{TimeText, capitalized, counted, grouped, length};
 use crate::http::denied::DeniedRow;
 use crate::http::refused::RefusedRow;
 use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
+use crate::notices::{DriftedField, SilentSource, SourceFindings};
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
 use crate::ops::operate::{
@@ -37,6 +40,10 @@ struct SourcesPage {
     refused: Option<RefusedText>,
     accepted: String,
     duplicates: String,
+    /// The number of fields that have vanished.
+    drifted: u64,
+    /// The time since which this process compares the fields of events.
+    counted_since: TimeText,
     /// The last changes of the files, the newest first.
     reloads: Vec<ReloadText>,
     /// The refused requests of every problem type.
@@ -64,6 +71,10 @@ struct SourceText {
     refusals: String,
     /// The time of the last accepted event, and the rate. Empty for a source that is not loaded.
     activity: String,
+    /// Says since when the source is silent.
+    silence: Option<String>,
+    /// The fields that have vanished from its events.
+    drifted: Vec<DriftText>,
     brake: BrakeText,
     /// The last change of the source file since the start.
     change: Option<SourceChangeText>,
@@ -87,6 +98,14 @@ struct BrakeText {
 enum BrakeSwitch {
     Open,
     Close,
+}
+
+/// The silent sources and the vanished fields of the sources in use.
+struct Findings {
+    counted_since: Timestamp,
+    silent: Vec<SilentSource>,
+    drifted: Vec<DriftedField>,
+    now: Timestamp,
 }
 
 /// Refused requests with one reason.
@@ -124,6 +143,7 @@ pub(super) async fn list(
     let denied = operations.denied_requests(operator, None);
     let reloads = operations.reloads(operator);
     let refused_requests = operations.refused_requests(operator);
+    let found = Findings::of(console.figures.findings(), (&set.names, &ingress), now);
     let refused = set.refused.as_ref().map(|refused| RefusedText {
         since: TimeText::of(refused.since, now),
         errors: refused.errors.clone(),
@@ -137,6 +157,8 @@ pub(super) async fn list(
         open_minutes: OPEN_MINUTES,
         accepted: grouped(ingress.accepted),
         duplicates: grouped(ingress.duplicates),
+        drifted: length(&found.drifted),
+        counted_since: TimeText::of(found.counted_since, now),
         sources: sources(
             (&set, &reloads),
             (&refused_requests, &denied),
@@ -145,6 +167,7 @@ pub(super) async fn list(
         .into_iter()
         .map(|source| source.with_activity(&ingress, &history, now))
         .map(|source| source.with_held(&held, now))
+        .map(|source| source.with_findings(&found))
         .map(|source| SourceText {
             file: console.source_path(&source.name),
             ..source
@@ -194,12 +217,37 @@ fn sources(
     loaded.chain(others).collect()
 }
 
+impl Findings {
+    fn of(
+        found: SourceFindings,
+        (loaded, ingress): (&[String], &IngressSnapshot),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            counted_since: found.counted_since,
+            drifted: drifted_fields(found.drifted.clone(), loaded),
+            silent: silent_sources(found, loaded, &ingress.last_event_at),
+            now,
+        }
+    }
+}
+
 impl SourceText {
     /// Replaces the lately held mass changes by those whose entries wait for an operator.
     fn with_held(mut self, held: &[HeldSource], now: Timestamp) -> Self {
         if let Some(held) = held.iter().find(|held| held.source == self.name) {
             self.brake.mass_changes = MassChangeText::of_source(held, now);
         }
+        self
+    }
+
+    fn with_findings(mut self, findings: &Findings) -> Self {
+        let mut silent = findings.silent.iter();
+        let silent = silent.find(|silent| silent.source == self.name);
+        self.silence = silent.map(|silent| silent_sentence(silent, findings.now));
+        let drifted = findings.drifted.iter();
+        let drifted = drifted.filter(|drifted| drifted.source == self.name);
+        self.drifted = drifted.map(DriftText::of).collect();
         self
     }
 
@@ -233,6 +281,8 @@ impl SourceText {
             file: String::new(),
             is_loaded: false,
             activity: String::new(),
+            silence: None,
+            drifted: Vec::new(),
             brake: BrakeText::default(),
             change: None,
             wrong_secret: None,

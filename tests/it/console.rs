@@ -22,6 +22,7 @@ mod problems;
 mod sessions;
 mod sources;
 mod try_out;
+mod watched_sources;
 
 /// The admin API token of the operator `alice`, who has every role.
 const TOKEN: &str = "op-canary-token-1";
