@@ -36,7 +36,7 @@ pub use admin::{AdminMetrics, AdminSnapshot};
 pub use database::DatabaseSnapshot;
 pub use declare::MetricRow;
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
-pub use ingress::{FieldCounters, IngressMetrics, IngressSnapshot};
+pub use ingress::{CLOCK_DIFFERENCE_MAX_SECONDS, FieldCounters, IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
 pub use notices::NoticeMetrics;
 pub use sample::{Labels, SeriesValue};

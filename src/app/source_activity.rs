@@ -2,7 +2,8 @@
 //! stopped is silent also for the next process: without these values, a restart would end the alert about the source.
 //!
 //! Several processes can share the store. A gateway can send all events of a source to one of them, so each process takes the
-//! newest time of all of them, before it reports that a source is silent.
+//! newest time of all of them, before it reports that a source is silent. They all follow the clock of their database, so only
+//! a clock that somebody has set back leaves times in the future.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{IngressMetrics, IngressSnapshot, Metrics};
+use crate::metrics::{CLOCK_DIFFERENCE_MAX_SECONDS, IngressMetrics, IngressSnapshot, Metrics};
 use crate::notices::EarlierEvents;
 use crate::ops::operate::LiveSources;
 use crate::outbox::{self, Outbox, REPLACE_TRIES_MAX, Setting};
@@ -24,10 +25,9 @@ const LAST_WRITE_MAX: Duration = Duration::from_secs(2);
 /// The time without an event in this process after which the bridge asks the store for newer events at other processes. The
 /// notice about a silent source needs 3 hours.
 const QUIET_AFTER_SECONDS: i64 = 3_600;
-/// The maximum difference between the clocks of the processes. A later time in the store comes from a wrong clock.
-const CLOCK_DIFFERENCE_MAX_SECONDS: i64 = 60;
-/// The hours of which the store keeps the numbers of events: the alert compares with the day that ended 3 hours ago.
-const HOURS_KEPT: i64 = 30;
+/// The number of hours with events of which the store keeps the numbers: the alert compares with the day that ended 3 hours
+/// ago.
+const HOURS_KEPT: usize = 30;
 /// The maximum number of sources of which the store keeps the values. The sources without the newest events leave first.
 const SOURCES_MAX: usize = 2_000;
 const HOUR_SECONDS: i64 = 3_600;
@@ -73,6 +73,8 @@ struct Writes {
     /// The write whose result the process does not know, with the values that it contains: a shutdown interrupts the wait for
     /// the result, and not the write. The next write must not count its events again.
     unconfirmed: Option<(String, IngressSnapshot)>,
+    /// True if the store has a time of a wrong clock, which the next write replaces.
+    has_wrong_time: bool,
 }
 
 impl SourceActivity {
@@ -88,12 +90,15 @@ impl SourceActivity {
     ) -> anyhow::Result<Arc<Self>> {
         let metrics = metrics.ingress.clone();
         let stored = outbox.setting(Setting::LastEvents).await?;
-        let stored = LastEvents::parse(stored.as_deref()).unwrap_or_default();
-        let stored = stored.believed(seconds(clock));
+        let found = LastEvents::parse(stored.as_deref()).unwrap_or_default();
+        let stored = found.clone().bounded(seconds(clock));
         let activity = Self {
             outbox,
             earlier: stored.earlier(),
-            writes: Mutex::default(),
+            writes: Mutex::new(Writes {
+                has_wrong_time: stored != found,
+                ..Writes::default()
+            }),
             metrics,
             names,
             clock: clock.clone(),
@@ -132,19 +137,21 @@ impl SourceActivity {
         let present = self.metrics.snapshot();
         let now = seconds(&self.clock);
         for _ in 0..REPLACE_TRIES_MAX {
-            if !self.has_news(&present) && !self.has_quiet_source(&present, now) {
+            if !self.must_write(&present) && !self.has_quiet_source(&present, now) {
                 return Ok(());
             }
             let known = self.outbox.setting(Setting::LastEvents).await?;
             self.confirm(known.as_deref());
-            let stored = LastEvents::parse(known.as_deref()).unwrap_or_default();
-            let stored = stored.believed(now);
+            let found = LastEvents::parse(known.as_deref()).unwrap_or_default();
+            let stored = found.clone().bounded(now);
             self.show(&stored);
             let new = LastEvents::between(&self.writes().written, &present, hour(now));
-            if new.0.is_empty() {
+            let has_wrong_time = stored != found;
+            self.writes().has_wrong_time = has_wrong_time;
+            if new.0.is_empty() && !has_wrong_time {
                 return Ok(());
             }
-            let text = serde_json::to_string(&stored.with(&new, now))?;
+            let text = serde_json::to_string(&stored.with(&new))?;
             self.writes().unconfirmed = Some((text.clone(), present.clone()));
             let replaced = self
                 .outbox
@@ -153,15 +160,17 @@ impl SourceActivity {
                 let mut writes = self.writes();
                 writes.written = present;
                 writes.unconfirmed = None;
+                writes.has_wrong_time = false;
                 return Ok(());
             }
         }
         Err(outbox::Error::Busy).context("keeping the times of the last events")
     }
 
-    fn has_news(&self, present: &IngressSnapshot) -> bool {
-        let new = LastEvents::between(&self.writes().written, present, 0);
-        !new.0.is_empty()
+    fn must_write(&self, present: &IngressSnapshot) -> bool {
+        let writes = self.writes();
+        let new = LastEvents::between(&writes.written, present, 0);
+        writes.has_wrong_time || !new.0.is_empty()
     }
 
     /// Returns whether a source has been quiet here for so long that the bridge must ask for the events at other processes.
@@ -225,23 +234,27 @@ impl LastEvents {
         Self(events.collect())
     }
 
-    /// Removes the times after `now`, which a process with a wrong clock has stored: they would hide a silent source until
-    /// the clock reaches them. The last hour with events then gives the time of the last event.
-    fn believed(mut self, now: i64) -> Self {
+    /// Replaces the times after `now` with `now`: a process with a wrong clock has stored them, and they would hide a silent
+    /// source until the clock reaches them. The caller must store the result, so that the time is then in the past.
+    fn bounded(mut self, now: i64) -> Self {
         let latest = now.saturating_add(CLOCK_DIFFERENCE_MAX_SECONDS);
-        self.0.retain(|_, events| {
-            events.hours.retain(|at, _| *at <= hour(latest));
-            if events.last > latest {
-                let last_hour = events.hours.keys().next_back();
-                events.last = last_hour.map_or(i64::MAX, |at| at.saturating_mul(HOUR_SECONDS));
+        for events in self.0.values_mut() {
+            let future = events.hours.split_off(&hour(latest).saturating_add(1));
+            let future = future.into_values().fold(0, u64::saturating_add);
+            if future > 0 {
+                let present = events.hours.entry(hour(now)).or_default();
+                *present = present.saturating_add(future);
             }
-            (1..=latest).contains(&events.last)
-        });
+            if events.last > latest {
+                events.last = now;
+            }
+        }
+        self.0.retain(|_, events| events.last > 0);
         self
     }
 
-    /// Adds newer events, and forgets the numbers of old hours.
-    fn with(mut self, new: &Self, now: i64) -> Self {
+    /// Adds newer events, and forgets the numbers of old hours. A time of a slow clock replaces no newer time.
+    fn with(mut self, new: &Self) -> Self {
         for (source, events) in &new.0 {
             let known = self.0.entry(source.clone()).or_default();
             known.last = known.last.max(events.last);
@@ -251,7 +264,10 @@ impl LastEvents {
             }
         }
         for events in self.0.values_mut() {
-            events.hours.retain(|at, _| *at > hour(now) - HOURS_KEPT);
+            // The number of hours is limited, and not their age: a fast clock would remove all of them.
+            while events.hours.len() > HOURS_KEPT {
+                events.hours.pop_first();
+            }
         }
         while self.0.len() > SOURCES_MAX {
             let oldest = self.0.iter().min_by_key(|(_, events)| events.last);
@@ -431,6 +447,7 @@ mod tests {
             *replica.activity.writes() = Writes {
                 written: before,
                 unconfirmed: Some((text, present)),
+                has_wrong_time: false,
             };
             restore(&outbox, known.filter(|_| is_undone)).await;
             replica.activity.finish().await;
@@ -438,24 +455,51 @@ mod tests {
         assert_eq!(stored(&outbox).await.hours.values().sum::<u64>(), 2);
     }
 
-    /// FAULTS N1493: a process with a wrong clock has stored times of next year.
+    /// FAULTS N1493, N1571: a process with a wrong clock has stored times of next year.
     #[tokio::test]
-    async fn a_time_in_the_future_is_not_believed() {
+    async fn a_time_in_the_future_counts_as_now_and_is_then_in_the_past() {
         let (outbox, clock) = opened();
         let future = Clock::manual(clock.now().after(Duration::from_hours(9_000)));
         let wrong = Replica::start(&outbox, &future, &["crm"]).await;
         wrong.accept(&future);
         wrong.keep().await;
         let right = Replica::start(&outbox, &clock, &["crm"]).await;
-        assert_eq!(right.last(), None);
+        assert_eq!(right.last(), Some(0));
         right.accept(&clock);
         right.keep().await;
-        assert_eq!(stored(&outbox).await, events(START, &[(hour(START), 1)]));
+        assert_eq!(stored(&outbox).await, events(START, &[(hour(START), 2)]));
         wrong.accept(&future);
         wrong.keep().await;
+        clock.advance(Duration::from_hours(2));
         let right = Replica::start(&outbox, &clock, &["crm"]).await;
-        let last_hour = hour(START) * HOUR_SECONDS - START;
-        assert!([None, Some(last_hour)].contains(&right.last()));
+        assert_eq!(right.last(), Some(7_200));
+        right.keep().await;
+        clock.advance(Duration::from_hours(4));
+        right.keep().await;
+        assert_eq!(right.last(), Some(7_200), "the source is silent");
+        let later = hour(START + 7_200);
+        let counted = [(hour(START), 2), (later, 1)];
+        assert_eq!(stored(&outbox).await, events(START + 7_200, &counted));
+    }
+
+    /// FAULTS N1571: the clock of one of two processes is some seconds slow.
+    #[tokio::test]
+    async fn a_slow_clock_replaces_no_newer_time() {
+        let (outbox, clock) = opened();
+        let slow = Replica::start(&outbox, &clock, &["crm"]).await;
+        let ahead = Clock::manual(clock.now().after(Duration::from_secs(30)));
+        let other = Replica::start(&outbox, &ahead, &["crm"]).await;
+        other.accept(&ahead);
+        other.keep().await;
+        slow.accept(&clock);
+        slow.keep().await;
+        slow.accept(&clock);
+        assert_eq!(slow.last(), Some(30));
+        slow.keep().await;
+        assert_eq!(
+            stored(&outbox).await,
+            events(START + 30, &[(hour(START), 3)])
+        );
     }
 
     /// FAULTS N1419
@@ -471,8 +515,12 @@ mod tests {
         assert!(same.0.is_empty());
         let stored =
             LastEvents([("crm".to_owned(), events(25, &[(70, 9), (71, 9), (100, 1)]))].into());
-        let stored = stored.with(&new, 100 * HOUR_SECONDS);
-        assert_eq!(stored.0["crm"], events(25, &[(71, 9), (100, 3)]));
+        let stored = stored.with(&new);
+        assert_eq!(stored.0["crm"], events(25, &[(70, 9), (71, 9), (100, 3)]));
+        let hours: Vec<(i64, u64)> = (1..100).map(|hour| (hour, 9)).collect();
+        let many = LastEvents([("crm".to_owned(), events(25, &hours))].into());
+        let kept = many.with(&new).0.remove("crm").unwrap().hours;
+        assert_eq!((kept.len(), kept[&71], kept[&100]), (HOURS_KEPT, 9, 2));
         let text = serde_json::to_string(&stored).unwrap();
         assert_eq!(LastEvents::parse(Some(&text)).unwrap(), stored);
     }
@@ -480,7 +528,7 @@ mod tests {
     #[test]
     fn the_number_of_sources_is_bounded() {
         let many = (0..3_000).map(|number| (format!("s{number:04}"), events(number, &[])));
-        let kept = LastEvents(many.collect()).with(&LastEvents::default(), 0);
+        let kept = LastEvents(many.collect()).with(&LastEvents::default());
         assert_eq!(kept.0.len(), SOURCES_MAX);
         assert_eq!(kept.0.keys().next().unwrap(), "s1000");
     }

@@ -15,6 +15,9 @@ const SOURCE: &str = "source";
 const HELD: &str = "Entries that the mass-change brake held when they arrived, by source.";
 const UNSIGNED_HEADERS: &str = "Headers that the bridge believes although the source's signature does not cover them, by source.";
 
+/// The maximum difference between the clocks of the processes that share a store. A later time comes from a wrong clock.
+pub const CLOCK_DIFFERENCE_MAX_SECONDS: i64 = 60;
+
 /// Counters and gauges of the event listener.
 #[derive(Clone, Debug)]
 pub struct IngressMetrics {
@@ -137,7 +140,11 @@ impl IngressMetrics {
             let events = u64::try_from(events).unwrap_or(u64::MAX);
             counter.with_label_values(&[source]).inc_by(events);
         }
-        self.last_event_at.with_label_values(&[source]).set(at);
+        let last = self.last_event_at.with_label_values(&[source]);
+        // Another process with the same store, whose clock is a little ahead, has possibly seen a later event.
+        if !(at..=at.saturating_add(CLOCK_DIFFERENCE_MAX_SECONDS)).contains(&last.get()) {
+            last.set(at);
+        }
     }
 
     /// Sets the time of the last event of a source, in seconds since the Unix epoch, as another process has stored it. Returns

@@ -112,3 +112,30 @@ fn a_throttled_destination_waits_at_most_as_asked_after_the_clock_went_back() {
         assert!(waited < Duration::from_secs(40), "{back} {waited:?}");
     }
 }
+
+/// FAULTS N1571: the clock was a month ahead when a source sent its last event, and the source was never silent again.
+#[test]
+fn a_last_event_in_the_future_counts_as_now() {
+    let mut app = TestApp::setup().manual_clock().start();
+    let start = app.now();
+    let metric = "last_event_timestamp_seconds{source=\"crm\"}";
+    let last = |app: &TestApp| app.metric(metric).map(|at| at - seconds(start));
+    let days = Duration::from_hours(30 * 24);
+    app.stop().unwrap();
+    app.restart_at(start.after(days));
+    app.accept(&email("ahead", "c1", 1));
+    app.wait_until("ahead", "delivered");
+    app.stop().unwrap();
+    let hour = Duration::from_hours(1);
+    app.restart_at(start.after(hour));
+    assert_eq!(last(&app), Some(3_600.0));
+    // From now on, the time is in the past.
+    app.stop().unwrap();
+    app.restart_at(start.after(hour * 2));
+    assert_eq!(last(&app), Some(3_600.0));
+}
+
+/// Returns a time as the metrics show it.
+fn seconds(at: Timestamp) -> f64 {
+    f64::from(i32::try_from(at.as_millis().div_euclid(1000)).unwrap())
+}
