@@ -49,6 +49,7 @@ mod entry_life;
 mod entry_row;
 mod entry_text;
 mod escaper;
+mod failing_customer;
 mod field_drift;
 mod flowing;
 mod form;

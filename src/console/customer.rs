@@ -110,7 +110,11 @@ impl FoundCustomer {
             waits: view
                 .waits
                 .iter()
-                .map(|wait| WaitText::of(wait, &view.stopped, hold, now))
+                .map(|wait| {
+                    let failure = view.failure.as_deref();
+                    let failure = failure.filter(|_| wait.trials.failures > 0);
+                    WaitText::of(wait, &view.stopped, hold, now).with_failure(failure)
+                })
                 .collect(),
             idle: no_entry(&view.stopped),
             origins: origins(&view.delivered, now),

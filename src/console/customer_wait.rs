@@ -1,7 +1,8 @@
 //! How the page of a customer says what a lane waits for. Pure.
 
 use super::entry_row::CustomerText;
-use super::words::{TimeText, counted, span_text};
+use super::failing_customer::failure_text;
+use super::words::{TimeText, capitalized, counted, span_text};
 use crate::ops::operate::next_request;
 use crate::outbox::{LaneWait, State};
 use crate::time::Timestamp;
@@ -46,6 +47,14 @@ impl WaitText {
             customer: CustomerText::of(&wait.key),
             sentences,
         }
+    }
+
+    /// Adds the cause of the last failed request.
+    pub(super) fn with_failure(mut self, cause: Option<&str>) -> Self {
+        let cause = cause.and_then(failure_text);
+        self.sentences
+            .extend(cause.map(|cause| format!("{}.", capitalized(&cause))));
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::failing_customer::{FAILING_ALONE, failing_link, failing_name, failing_sentences};
 use super::problem_clause::Problem;
 use super::refused_files::{CORRECT, NOT_IN_USE};
 use super::sentence::{LastRefusal, Sentence, Situation, Tone, backlog, headline};
@@ -36,6 +37,7 @@ pub(super) fn flowing(situation: &Situation) -> Sentence {
         });
     }
     cause.extend(silent_sentences(&situation.silent, situation.now));
+    cause.extend(failing_sentences(&situation.failing, situation.now));
     cause.extend(situation.slow.map(slow_text));
     let refusal = situation.last_refusal.as_ref();
     cause.extend(refusal.map(|refusal| refused(refusal, situation.now)));
@@ -49,7 +51,7 @@ pub(super) fn flowing(situation: &Situation) -> Sentence {
         name: state.name.into_owned(),
         cause: cause.join(" "),
         advice: state.advice.map(Cow::Borrowed),
-        link: problem.link,
+        link: problem.link.or_else(|| failing_link(&situation.failing)),
     }
 }
 
@@ -88,6 +90,12 @@ fn flowing_state(situation: &Situation, problem: &Problem, is_idle: bool) -> Flo
             name: format!("{calm}, and {}", silent_name(&situation.silent)).into(),
             since: Some(longest.since),
             ..state(Tone::Notice, calm, Some(SILENT))
+        }
+    } else if let [longest, ..] = situation.failing.as_slice() {
+        FlowingState {
+            name: failing_name(&situation.failing).into(),
+            since: Some(longest.failures.since),
+            ..state(Tone::Notice, calm, Some(FAILING_ALONE))
         }
     } else if situation.slow.is_some() {
         state(Tone::Notice, "Delivering slowly", Some(SLOW))

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::failing_customer::failure_text;
 use super::flowing::flowing;
 use super::full_disk::FullDisk;
 use super::key_change::{RefusedKey, is_key_refused};
@@ -13,8 +14,8 @@ use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
 use crate::notices::SilentSource;
 use crate::ops::operate::{
-    CaseList, CauseClause, DestinationView, HeldSource, RefusedSet, SecretFileView, cause,
-    connection_cause,
+    CaseList, CauseClause, DestinationView, FailingCustomer, HeldSource, RefusedSet,
+    SecretFileView, cause,
 };
 use crate::time::Timestamp;
 
@@ -87,6 +88,8 @@ pub(super) struct Situation {
     pub(super) accepted_at: Option<Timestamp>,
     /// The mean time of the latest requests to Imprint, if Imprint is slow.
     pub(super) slow: Option<Duration>,
+    /// The customers whose requests fail while Imprint serves others, the longest failure first.
+    pub(super) failing: Vec<FailingCustomer>,
     /// The sources that are silent, the longest silence first.
     pub(super) silent: Vec<SilentSource>,
     /// The new source files with errors, which the bridge does not use.
@@ -273,12 +276,8 @@ const THROTTLED: &str =
 
 /// Describes failures of which nothing has shown the cause: often the first requests of a new installation.
 fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
-    let cause = match failures.cause.strip_prefix("status_") {
-        Some(status) => format!(": Imprint answers with {status}"),
-        None => connection_cause(&failures.cause)
-            .map(|(text, _)| format!(": {text}"))
-            .unwrap_or_default(),
-    };
+    let cause = failure_text(&failures.cause).map(|cause| format!(": {cause}"));
+    let cause = cause.unwrap_or_default();
     let cause = format!(
         "The last {} requests failed{cause}. Nothing has shown whether a customer or Imprint as a whole is the cause.",
         failures.requests
@@ -360,6 +359,7 @@ mod tests {
             refused_source: None,
             accepted_at: Some(NOW),
             slow: None,
+            failing: Vec::new(),
             silent: Vec::new(),
             refused_files: None,
             now: NOW,

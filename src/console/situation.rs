@@ -17,7 +17,7 @@ use super::words::TimeText;
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
 use crate::metrics::MetricsSnapshot;
-use crate::ops::operate::{CaseList, Hold, Operations, Operator, ReloadView};
+use crate::ops::operate::{CaseList, FailingCustomer, Hold, Operations, Operator, ReloadView};
 use crate::time::Timestamp;
 
 /// For this time after the bridge has refused a request, the overview shows the refusals of the source.
@@ -108,12 +108,22 @@ impl Console {
             mode_change: mode_change(operations, operator).await,
             waiting: store.waiting,
             oldest_waiting: store.oldest_waiting,
+            failing: failing_customers(operations, operator).await,
             slow: slow(&self.figures.history()),
             silent: silent_sources(self.figures.findings(), &loaded, accepted),
             refused_files: set.refused,
             now,
         }
     }
+}
+
+/// Returns the customers whose requests fail while Imprint serves others.
+async fn failing_customers(operations: &Operations, operator: &Operator) -> Vec<FailingCustomer> {
+    if operations.destination(operator).unproven.is_some() {
+        return Vec::new();
+    }
+    let failing = operations.failing_customers(operator).await;
+    failing.unwrap_or_default()
 }
 
 /// Returns the change with which the present mode began, unless the mode is open. Every page shows the state, so a store that

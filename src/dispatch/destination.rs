@@ -24,14 +24,17 @@ use crate::imprint::ImprintId;
 use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
+pub use self::failing::LaneFailures;
 pub use self::inquiry::Inquiry;
 pub use self::limiter::{LaneAnswer, PendingProposal};
 pub use self::permit::{Clearance, SendPermit, SendPermits};
 pub use self::recent::{RecentRequests, RequestDecision, RequestOperation, RequestRecord};
 pub use self::unproven::UnprovenFailures;
 
+use self::failing::FailingLanes;
 use self::unproven::UnprovenRow;
 
+mod failing;
 mod inquiry;
 mod limiter;
 mod permit;
@@ -157,6 +160,8 @@ pub struct Destination {
     unproven: Mutex<UnprovenRow>,
     /// The last requests of all dispatch threads. No decision reads them.
     recent: Mutex<RecentRequests>,
+    /// The lanes whose last requests failed. No decision reads them.
+    failing: Mutex<FailingLanes>,
     changed: Notify,
     /// Wakes the task that shares the destination.
     asked: Notify,
@@ -171,6 +176,7 @@ impl Destination {
             changes: Mutex::default(),
             unproven: Mutex::default(),
             recent: Mutex::default(),
+            failing: Mutex::default(),
             changed: Notify::new(),
             asked: Notify::new(),
             is_paced: rate != Rate::Unlimited,
@@ -243,11 +249,13 @@ impl Destination {
     /// Forgets the customers of these lanes: as witnesses, and in the shadow records. An operator erases the customers.
     pub fn forget(&self, lanes: &[LaneId]) {
         self.limiter().forget(|lane| lanes.contains(&lane));
+        self.forget_failures(|lane| lanes.contains(&lane));
     }
 
     /// Forgets all customers: as witnesses, and in the shadow records.
     pub fn forget_all(&self) {
         self.limiter().forget(|_| true);
+        self.forget_failures(|_| true);
     }
 
     /// Continues a wait that Imprint asked for before this process started.

@@ -268,9 +268,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 LaneAction::Settle(result) => {
                     drop(gauge.take());
-                    let requests = mem::take(&mut sent).settled(&result);
-                    requests
-                        .for_each(|request| self.dispatcher.destination.record_request(request));
+                    self.record_requests(mem::take(&mut sent), &result);
                     self.finish(id, result).await
                 }
                 LaneAction::Done => return,

@@ -14,6 +14,7 @@ mod customers;
 mod demo;
 mod destination;
 mod entries;
+mod failing_customer;
 mod frame;
 mod incidents;
 mod log;

@@ -1,11 +1,24 @@
 //! Reports what a delivery has done: to the metrics, to the log and to operators.
 
 use super::Shell;
-use crate::dispatch::core::Report;
+use super::sent::SentRequests;
+use crate::dispatch::core::{LaneResult, Report};
 use crate::imprint::ImprintApi;
 use crate::outbox::{Ending, Settlement};
 
 impl<I: ImprintApi + 'static> Shell<I> {
+    /// Shows operators the requests of a delivery, and whether its lane fails.
+    pub(super) fn record_requests(&self, sent: SentRequests, result: &LaneResult) {
+        let destination = &self.dispatcher.destination;
+        let requests: Vec<_> = sent.settled(result).collect();
+        if let Some(last) = requests.last() {
+            destination.record_lane(last, &result.settlement);
+        }
+        for request in requests {
+            destination.record_request(request);
+        }
+    }
+
     pub(super) fn report(&self, report: &Report) {
         let metrics = &self.dispatcher.metrics;
         if let Some(delivered) = &report.delivered {

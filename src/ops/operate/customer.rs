@@ -46,6 +46,8 @@ pub struct CustomerView {
     pub links: Vec<IdentityLink>,
     /// What the lanes of the customer wait for.
     pub waits: Vec<LaneWait>,
+    /// The cause of the last failed request in one word, if the requests of the customer fail again and again.
+    pub failure: Option<String>,
     /// The fields that Imprint has from the bridge, each with its version and the event that contained the value.
     pub delivered: Vec<FieldOrigin>,
     /// The time when dispatch sends delivered values again, because an older request possibly overwrites them.
@@ -126,6 +128,7 @@ impl Operations {
             reassert_at: customer.versions.reassert_at(),
             key: customer.key,
             links: customer.links,
+            failure: self.last_failure(&customer.lanes),
             waits: customer.waits,
         })
     }
