@@ -232,7 +232,12 @@ impl Window {
         let mut connection = Connection::open(self.address).unwrap();
         connection.send(request.as_bytes()).unwrap();
         let answer = connection.answer().unwrap();
-        let value = answer.json()["value"].clone();
+        let mut value = answer.json()["value"].clone();
+        // While the next page replaces the earlier one, the driver calls an element of the earlier page by another name.
+        let message = value["message"].as_str().unwrap_or_default();
+        if message.contains("does not belong to the document") {
+            value = json!({"error": STALE});
+        }
         let is_missing = value["error"] == "no such element" || value["error"] == STALE;
         assert!(answer.status == 200 || is_missing, "{line} {body}: {value}");
         value
