@@ -84,6 +84,7 @@ mod value_kind;
 
 pub use budget::RULE as BUDGET_RULE;
 pub use compared::{ComparedKind, ComparedLetters};
+pub use customer_ids::KeptInCorrections;
 pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub(crate) use function::time_form::advice_for_text as time_advice;

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::Sources;
+use super::invalid::decode_again;
 use super::pipeline::unreadable;
-use crate::event::{EventError, SourceName, pointer};
+use super::source::Source;
+use crate::event::{Attribute, EventError, SourceName, pointer};
+use crate::mapping::KeptInCorrections;
 
 /// The members of a stored event that a correction can change. The others name the event: its receipt, its duplicates and its
 /// mapping depend on them.
@@ -32,36 +35,63 @@ impl Sources {
     /// Checks a corrected event against the stored one.
     ///
     /// # Errors
-    /// Returns an error for each changed member that names the event, and for each card number if the source refuses card
-    /// numbers: the store would keep the number in the corrected update.
+    /// Returns an error for each changed member that names the event, for another type, customer or version, and for each card
+    /// number if the source refuses card numbers: the store would keep the number in the corrected update. The type, the customer
+    /// and the version stay, because an erasure must find the stored event, and because another version would order the values
+    /// of other events.
     pub fn correct(
         &self,
         source: &SourceName,
         stored: Option<&[u8]>,
         corrected: &Value,
     ) -> Result<CorrectedEvent, Vec<EventError>> {
-        let stored: Option<Value> = stored.and_then(|stored| serde_json::from_slice(stored).ok());
-        let stored = stored.ok_or_else(unreadable)?;
-        let mut errors = Vec::new();
-        match (&stored, corrected) {
-            (Value::Object(stored), Value::Object(corrected)) => {
-                errors.extend(changed_names(stored, corrected).map(|name| kept_member(name)));
+        let source = self
+            .get(source)
+            .ok_or_else(|| vec![refusal("", NO_SOURCE)])?;
+        let bytes = corrected.to_string().into_bytes();
+        let stored_bytes = stored.ok_or_else(unreadable)?;
+        let stored = serde_json::from_slice(stored_bytes).map_err(|_error| unreadable())?;
+        let (Value::Object(before), Value::Object(after)) = (&stored, corrected) else {
+            return Err(vec![refusal("", NO_EVENT)]);
+        };
+        let mut errors: Vec<EventError> = changed_names(before, after)
+            .map(|name| {
+                let place = pointer::without_values(&pointer::inside("", name));
+                refusal(&place, KEPT_MEMBER)
+            })
+            .collect();
+        errors.extend(source.cards_in(corrected));
+        if errors.is_empty() {
+            let kept = source.kept_in_corrections(stored_bytes);
+            match kept {
+                None => errors.push(refusal("", UNREAD)),
+                Some(kept) if source.kept_in_corrections(&bytes).as_ref() != Some(&kept) => {
+                    errors.push(refusal("", KEPT));
+                }
+                Some(_) => {}
             }
-            // An invalid event can be any JSON value. Its correction is an event again.
-            (Value::Object(_), _) => errors.push(no_event()),
-            (_, _) => {}
         }
-        let cards = self.get(source).map(|source| source.cards_in(corrected));
-        errors.extend(cards.into_iter().flatten());
         if !errors.is_empty() {
             return Err(errors);
         }
         let mut places = ChangedPlaces::default();
         places.compare("", &stored, corrected);
         Ok(CorrectedEvent {
-            bytes: corrected.to_string().into_bytes(),
+            bytes,
             places: (places.first, places.others),
         })
+    }
+}
+
+impl Source {
+    /// Reads what a correction of a stored event must keep: its type, its customer and its version. `None` if the mapping in use
+    /// does not tell one of them.
+    fn kept_in_corrections(&self, stored: &[u8]) -> Option<(Attribute, KeptInCorrections)> {
+        let (decoded, _) = decode_again(self, stored).ok()?;
+        let (_, known) = self.mapped(decoded.event_type.as_str())?;
+        let view = self.view(&decoded.envelope);
+        let kept = known.mapping.kept_in_corrections(view)?;
+        Some((decoded.event_type, kept))
     }
 }
 
@@ -122,23 +152,18 @@ impl ChangedPlaces {
 
 // === errors ===
 
-fn kept_member(name: &str) -> EventError {
-    EventError {
-        pointer: pointer::without_values(&pointer::inside("", name)),
-        rule: "correction".to_owned(),
-        location: "events".to_owned(),
-        detail: format!(
-            "A correction changes only {}: the other members name the event. For another event, let the source send it.",
-            CORRECTABLE.join(", ")
-        ),
-    }
-}
+const KEPT_MEMBER: &str = "A correction changes only data, subject and time: the other members name the event. For another event, let the source send it.";
+const NO_EVENT: &str = "A corrected event is a JSON object, in the form that `parked --events` prints, and replaces a JSON object.";
+const NO_SOURCE: &str =
+    "The bridge no longer has this source, so nothing maps the corrected event.";
+const KEPT: &str = "A correction keeps the type, the customer and the version of the event. For another one of them, let the source send a new event, and discard this entry.";
+const UNREAD: &str = "The mapping in use does not read a type, a customer and a version from the stored event, so nothing shows that the correction keeps them. Correct the mapping, or let the source send a new event and discard this entry.";
 
-fn no_event() -> EventError {
+fn refusal(place: &str, detail: &str) -> EventError {
     EventError {
-        pointer: String::new(),
+        pointer: place.to_owned(),
         rule: "correction".to_owned(),
         location: "events".to_owned(),
-        detail: "A corrected event is a JSON object, in the form that `events` prints.".to_owned(),
+        detail: detail.to_owned(),
     }
 }

@@ -117,7 +117,7 @@ impl Source {
         if self.card_numbers == CardNumberPolicy::Keep {
             return Vec::new();
         }
-        let found = WHOLE.look(event, true);
+        let found = WHOLE.look(self.view(event), true);
         found
             .card_numbers
             .into_iter()

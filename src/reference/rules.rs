@@ -170,8 +170,8 @@ pub static RULES: &[MessageExplanation] = &[
     ),
     row(
         &["correction"],
-        "A corrected event changes a member that names the event, or is no JSON object.",
-        "Change only `data`, `subject` and `time` in a line of `imprint-bridge events`.",
+        "A corrected event changes a member that names the event, or another type, customer or version; or the mapping does not read them from the stored event.",
+        "Change only `data`, `subject` and `time` in a line of `imprint-bridge parked --events`, and keep the type, the customer and the version. Otherwise let the source send a new event.",
     ),
     row(
         &["more"],

@@ -11,6 +11,9 @@ use super::{Bridge, FilterOptions, entry_number, exit_code};
 use crate::http::Method;
 use crate::telemetry::{self, LogFormat};
 
+/// The member with the number of entries that a preview would replay.
+const WOULD_REPLAY: &str = "would_replay";
+
 /// The arguments that the commands `replay`, `discard` and `park` share.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ChangeOptions {
@@ -139,6 +142,11 @@ pub(super) fn extend(all: &mut Value, answer: Value) {
     for (name, value) in answer {
         match (all.get_mut(&name), value) {
             (Some(Value::Array(before)), Value::Array(more)) => before.extend(more),
+            (Some(Value::Number(before)), Value::Number(more)) if name == WOULD_REPLAY => {
+                let sum = before.as_u64().zip(more.as_u64());
+                let sum = sum.map(|(before, more)| before.saturating_add(more));
+                drop(all.insert(name, json!(sum)));
+            }
             (_, value) => drop(all.insert(name, value)),
         }
     }

@@ -1,7 +1,7 @@
 //! The command `correct`, and the option of `parked` that prints the events to correct.
 
-use std::fmt::Write as _;
-use std::io::Read as _;
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use super::{Bridge, exit_code};
 use crate::event::json as strict;
 use crate::http::Method;
 use crate::telemetry::{self, LogFormat};
-use crate::terminal::{print_notice, print_result};
+use crate::terminal::print_notice;
 
 /// The maximum size of the file with corrected events.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -54,7 +54,9 @@ pub(super) fn print_events(
         let page = bridge.call_with_log(&Method::POST, "/entries/events", Some(&body))?;
         for entry in list(&page, "entries") {
             has_any = true;
-            print_result(visible_json(entry));
+            // A file that lacks events without a notice would be the input of a change.
+            writeln!(std::io::stdout(), "{}", visible_json(entry))
+                .context("the events are not printed completely")?;
         }
         let Some(next) = at(&page, "next").as_u64().filter(|_| !is_limited) else {
             return Ok(exit_code(has_any));
@@ -74,10 +76,9 @@ fn visible_json(value: &Value) -> String {
             line.push(letter);
             continue;
         }
-        for unit in letter.encode_utf16(&mut [0; 2]) {
-            // Writing to a text always succeeds.
-            let _written = write!(line, "\\u{unit:04x}");
-        }
+        let mut units = [0; 2];
+        let units = letter.encode_utf16(&mut units).iter();
+        line.extend(units.map(|unit| format!("\\u{unit:04x}")));
     }
     line
 }
@@ -88,7 +89,14 @@ pub(in crate::cli) fn correct(options: &CorrectOptions) -> anyhow::Result<ExitCo
     let corrections = corrections(&lines)?;
     let _log = telemetry::start(LogFormat::Text, "warn")?;
     let mut all: Option<Value> = None;
-    for part in parts(corrections) {
+    let parts = parts(corrections);
+    if options.preview && parts.len() > 1 {
+        print_notice(format_args!(
+            "the preview has {} parts, and computes each part by itself: if a customer has entries in several parts, fewer requests are sent",
+            parts.len()
+        ));
+    }
+    for part in parts {
         let body = json!({
             "corrections": part, "preview": options.preview, "reason": options.reason,
         });
@@ -137,6 +145,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
 /// Parses the lines of the file: the entry and the event of each line. The other members stay unread.
 fn corrections(lines: &str) -> anyhow::Result<Vec<Value>> {
     let mut corrections = Vec::new();
+    let mut numbers = BTreeSet::new();
     let lines = lines.lines().zip(1_usize..);
     for (line, number) in lines.filter(|(line, _)| !line.trim().is_empty()) {
         let parsed = strict::parse(line.trim().as_bytes());
@@ -144,6 +153,9 @@ fn corrections(lines: &str) -> anyhow::Result<Vec<Value>> {
         let (entry, event) = (at(&parsed, "entry"), parsed.get("event"));
         match (entry.as_u64(), event) {
             (Some(entry), Some(event)) => {
+                if !numbers.insert(entry) {
+                    bail!("line {number}: entry {entry} stands twice");
+                }
                 corrections.push(json!({"entry": entry, "event": event}));
             }
             (_, _) => bail!(

@@ -203,7 +203,7 @@ fn requested_fields(request: &Value) -> Vec<String> {
         let version = at(at(at(request, "versions"), field), "value");
         let mut delivered = list(request, "delivered");
         let before = delivered.find(|origin| at(origin, "field").as_str() == Some(field.as_str()));
-        let before = before.map_or_else(|| "no value of the bridge".to_owned(), origin);
+        let before = before.map_or_else(|| "nothing that the bridge knows".to_owned(), origin);
         let (value, version) = (text(value), text(version));
         lines.push(format!(
             "  {field}: {value} (version {version}; Imprint has {before})"
@@ -215,7 +215,12 @@ fn requested_fields(request: &Value) -> Vec<String> {
 /// Describes the value that Imprint has of a field.
 fn origin(origin: &Value) -> String {
     let version = at(origin, "version");
-    let (value, entry) = (text(at(version, "value")), text(at(version, "arrival")));
+    let value = at(version, "value");
+    let value = match value.as_i64() == Some(i64::MIN) {
+        true => "reset by an operator".to_owned(),
+        false => text(value),
+    };
+    let entry = text(at(version, "arrival"));
     let event = at(origin, "event");
     let event = match event.is_null() {
         true => String::new(),
@@ -393,7 +398,7 @@ mod tests {
                 "4 would be replayed",
                 "request to customer C with the values of entries [4]:",
                 "  email: ••• (version 8; Imprint has version 5 of entry 2, event e1 of crm, delivered at T)",
-                "  phone: ••• (version 8; Imprint has no value of the bridge)",
+                "  phone: ••• (version 8; Imprint has nothing that the bridge knows)",
                 "entry 3: superseded, nothing is sent, because entry 9 has newer values",
                 "entry 4: phone is not sent, because entry 9 has a newer value",
                 "entry 6: parked again, version_jump",

@@ -70,11 +70,13 @@ pub(super) async fn correct(
     AdminBody(body): AdminBody,
 ) -> ApiResult {
     // The rules of the event listener hold for corrected events too: of two members with one name, the last would win.
-    strict::parse(&body).map_err(|error| malformed(error.to_string()))?;
+    strict::parse_file(&body).map_err(|error| malformed(error.to_string()))?;
     let body: CorrectBody = parse_body(&body)?;
     let corrections = body.corrections.into_iter().map(|corrected| {
         let entry = parse_number("entry", corrected.entry).map(EntryId)?;
         let event = corrected.event;
+        let parsed = strict::parse(event.to_string().as_bytes());
+        parsed.map_err(|error| malformed(format!("entry {entry}: {error}")))?;
         Ok(Correction { entry, event })
     });
     let corrections = corrections.collect::<Result<Vec<_>, AdminProblem>>()?;

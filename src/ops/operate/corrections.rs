@@ -17,6 +17,9 @@ use crate::outbox::{AuditEvent, Detail, EntryId, EntrySummary, LoadedEntry, Stat
 /// The states whose events an operator can correct.
 const CORRECTED_STATES: &[State] = &[State::Parked];
 
+/// The maximum size of the events on a page, after its first event. The command line reads an answer of at most 16 MiB.
+const PAGE_EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The event with which an operator replaces the stored event of an entry.
 pub struct Correction {
     pub entry: EntryId,
@@ -84,10 +87,13 @@ impl Operations {
         selection.states(CORRECTED_STATES)?;
         let selected = self.load_selected(selection, Detail::Payloads, CORRECTED_STATES);
         let SelectedEntries {
-            loaded,
+            mut loaded,
             unchanged,
-            coverage,
+            mut coverage,
         } = selected.await?;
+        if coverage.as_of.is_some() && shorten(&mut loaded.entries) {
+            coverage.next = loaded.entries.last().map(number);
+        }
         let numbers: Vec<EntryId> = loaded.entries.iter().map(number).collect();
         if !numbers.is_empty() {
             let mut event = self.audit_event(operator, "reveal", target(&numbers));
@@ -110,13 +116,14 @@ impl Operations {
     /// Returns the requests that a correction would send.
     ///
     /// # Errors
-    /// Returns an error if there are too many corrections, or two of one entry, or if the store fails.
+    /// Returns an error if the operator does not have the roles of [`Self::correct`], if there are too many corrections, or two of one entry, or if the store fails.
     pub async fn preview_correction(
         &self,
         operator: &Operator,
         corrections: Vec<Correction>,
     ) -> Result<ReplayPreview, Error> {
         operator.require(Role::Operator)?;
+        operator.require(Role::Revealer)?;
         let corrected = self.corrected(corrections).await?;
         let selected = corrected.selected;
         let preview = self.preview_selected(selected, MappingChoice::Current);
@@ -199,10 +206,22 @@ impl Operations {
     }
 }
 
+/// Shortens a page to [`PAGE_EVENT_BYTES_MAX`]. Returns whether it left entries out.
+fn shorten(entries: &mut Vec<LoadedEntry>) -> bool {
+    let mut bytes = 0;
+    let too_many = entries.iter().skip(1).position(|entry| {
+        bytes += entry.event.as_ref().map_or(0, Vec::len);
+        bytes > PAGE_EVENT_BYTES_MAX
+    });
+    let Some(kept) = too_many else { return false };
+    entries.truncate(kept + 1);
+    true
+}
+
 /// Returns the target for the audit log: each entry with its changed places.
 fn with_places(numbers: &[EntryId], places: &BTreeMap<EntryId, (Vec<String>, usize)>) -> String {
     let target = |entry: &EntryId| match places.get(entry) {
-        Some((first, 0)) if first.is_empty() => format!("{entry} (unchanged)"),
+        Some((first, _)) if first.is_empty() => format!("{entry} (unchanged)"),
         Some((first, 0)) => format!("{entry} ({})", first.join(" ")),
         Some((first, others)) => format!("{entry} ({} and {others} more)", first.join(" ")),
         None => entry.to_string(),

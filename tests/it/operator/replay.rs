@@ -154,7 +154,7 @@ fn a_preview_compares_each_field_with_the_delivered_one() {
     let line = format!("Imprint has version 1 of entry {first}, event first of");
     assert!(printed.contains(&line), "{printed}");
     assert!(
-        printed.contains("Imprint has no value of the bridge"),
+        printed.contains("Imprint has nothing that the bridge knows"),
         "{printed}"
     );
 }

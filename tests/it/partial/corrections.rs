@@ -134,9 +134,12 @@ fn a_correction_changes_only_the_content_of_parked_events() {
         ),
         (
             with("/data/note", json!("4111 1111 1111 1111")),
-            "/data/note",
+            "/note",
             "card_number",
         ),
+        (with("/data/customer", json!("c2")), "", "correction"),
+        (with("/data/n", json!(5)), "", "correction"),
+        (with("/data/type", json!("other")), "", "correction"),
         (with("/data/phone", json!("still wrong")), "/phone", "e164"),
         (json!([{"entry": entry, "event": "text"}]), "", "correction"),
     ] {
@@ -189,6 +192,9 @@ fn a_correction_needs_two_roles_a_reason_and_strict_json() {
         .app
         .ask_operator(SEEING_NOTHING, "POST /admin/v1/entries/events", &events);
     assert_eq!(events.status, 403, "{}", events.body);
+    let preview = json!({"corrections": [corrected], "preview": true});
+    let preview = app.app.ask_operator(SEEING_NOTHING, path, &preview);
+    assert_eq!(preview.status, 403, "{}", preview.body);
     let no_reason = app
         .app
         .ask_operator(TOKEN, path, &json!({"corrections": [corrected]}));
@@ -211,4 +217,51 @@ fn a_correction_needs_two_roles_a_reason_and_strict_json() {
         doubled.body
     );
     assert_eq!(app.invalid().len(), 1, "nothing changed");
+}
+
+/// FAULTS N1586: a file with more entries than one request can have: the preview counts all of them, and an entry that stands twice
+/// is refused before the first request.
+#[test]
+fn a_long_file_is_corrected_in_parts_and_checked_as_a_whole() {
+    let mut app = PartialApp::start();
+    app.reconfigure(&[]);
+    let event = |id: u32| changed(id, &format!("c{id}"), &json!({"phone": "canary"}));
+    let body: Vec<Value> = (1..=150).map(event).collect();
+    app.accept("list", &json!(body[..75]));
+    let mut lines = app.printed(&json!(body[75..]));
+    assert_eq!(lines.len(), 150);
+    for line in &mut lines {
+        line["event"]["data"]["phone"] = json!("+14155552671");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("corrected.ndjson");
+    let path = file.to_str().unwrap();
+    let write = |lines: &[Value]| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&file, text).unwrap();
+    };
+    let twice = [&lines[..], &lines[..1]].concat();
+    write(&twice);
+    let (refused, code) = app.cli("correct", &[path, "--reason", "a test"]);
+    assert_eq!(code, 1, "{refused}");
+    assert!(
+        refused.contains("line 151: entry 1 stands twice"),
+        "{refused}"
+    );
+    assert_eq!(app.invalid().len(), 100, "the first page: nothing changed");
+    write(&lines);
+    let (preview, code) = app.cli("correct", &[path, "--preview"]);
+    assert_eq!(code, 0, "{preview}");
+    assert!(preview.contains("150 would be replayed"), "{preview}");
+    assert!(
+        preview.contains("computes each part by itself"),
+        "{preview}"
+    );
+    let (corrected, code) = app.cli("correct", &[path, "--reason", "a test"]);
+    assert_eq!(code, 0, "{corrected}");
+    assert!(corrected.contains("150 replayed"), "{corrected}");
+    assert_eq!(app.invalid().len(), 0);
+    for line in &lines {
+        app.wait_until("list", line["id"].as_str().unwrap(), "delivered");
+    }
 }
