@@ -3,7 +3,7 @@
 use super::entry_row::CustomerText;
 use super::mass_change::PageLink;
 use super::words::{TimeText, counted, length};
-use crate::ops::operate::{FailingCustomer, connection_cause};
+use crate::ops::operate::{FAILING_CUSTOMERS_MAX, FailingCustomer, connection_cause};
 use crate::time::Timestamp;
 
 /// The maximum number of customers that the overview describes.
@@ -16,6 +16,9 @@ pub(super) const FAILING_ALONE: &str = "Nothing is lost: the bridge repeats the 
 pub(super) fn failing_name(failing: &[FailingCustomer]) -> String {
     match failing.len() {
         1 => "Delivering, but 1 customer fails".to_owned(),
+        FAILING_CUSTOMERS_MAX.. => {
+            format!("Delivering, but {FAILING_CUSTOMERS_MAX} or more customers fail")
+        }
         several => format!("Delivering, but {several} customers fail"),
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn flowing(situation: &Situation) -> Sentence {
     let is_idle = situation.waiting == 0 && silence.is_none_or(|silence| silence >= IDLE_AFTER);
     let problem = Problem::of(situation);
     let state = flowing_state(situation, &problem, is_idle);
+    let is_failing = state.advice == Some(FAILING_ALONE);
     let mut cause = problem.causes;
     cause.push(match (situation.waiting, cause.is_empty()) {
         (0, true) => "Nothing waits.".to_owned(),
@@ -51,7 +52,9 @@ pub(super) fn flowing(situation: &Situation) -> Sentence {
         name: state.name.into_owned(),
         cause: cause.join(" "),
         advice: state.advice.map(Cow::Borrowed),
-        link: problem.link.or_else(|| failing_link(&situation.failing)),
+        link: problem
+            .link
+            .or_else(|| failing_link(&situation.failing).filter(|_| is_failing)),
     }
 }
 

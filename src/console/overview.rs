@@ -123,7 +123,7 @@ fn source_notes(silent: &[SilentSource], drifted: &[DriftedField], now: Timestam
     let silent = silent.iter().take(NOTES_MAX).map(|silent| {
         let since = TimeText::since(silent.since, now);
         let text = format!(
-            "The source {} has sent no event since {since}.",
+            "The bridge has accepted no event of the source {} since {since}.",
             silent.source
         );
         note(text, "Look at the source")

@@ -53,7 +53,7 @@ pub(super) fn silent_sentences(silent: &[SilentSource], now: Timestamp) -> Vec<S
 
 pub(super) fn silent_sentence(silent: &SilentSource, now: Timestamp) -> String {
     format!(
-        "{} usually sends more than 10 events an hour, and has sent none since {}.",
+        "{} sent more than 240 events in a day, and the bridge has accepted none of it since {}.",
         silent.source,
         TimeText::since(silent.since, now)
     )
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(sentences.len(), 4);
         assert_eq!(
             sentences[0],
-            "e usually sends more than 10 events an hour, and has sent none since 15:13:20 UTC."
+            "e sent more than 240 events in a day, and the bridge has accepted none of it since 15:13:20 UTC."
         );
         assert_eq!(sentences[3], "2 other sources are silent too.");
     }

@@ -62,7 +62,7 @@ pub use delivered_before::ORIGIN_CUSTOMERS_MAX;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;
-pub use failing::FailingCustomer;
+pub use failing::{FAILING_CUSTOMERS_MAX, FailingCustomer};
 pub use held_sources::HeldSource;
 pub use hold::{Hold, next_request, no_entry};
 pub use keys::FindKeyFile;

@@ -18,10 +18,10 @@ const SHOWN_FROM: u32 = 3;
 pub struct LaneFailures {
     /// The newest entry of the last request.
     pub entry: EntryId,
-    /// The number of failed requests.
-    pub requests: u32,
     /// The time of the first failure that this process knows.
     pub since: Timestamp,
+    /// The number of requests that have failed since then.
+    pub requests: u32,
     /// The time of the last failure.
     pub last: Timestamp,
     /// The cause of the last failure in one word, such as `status_500`.
@@ -47,7 +47,8 @@ impl FailingLanes {
             return;
         }
         let before = self.0.remove(&lane);
-        let since = before.map_or(settlement.at, |before| before.since);
+        let (since, earlier) =
+            before.map_or((settlement.at, 0), |before| (before.since, before.requests));
         while self.0.len() >= LANES_MAX {
             let oldest = self.0.iter().min_by_key(|(_, row)| row.last);
             let Some(oldest) = oldest.map(|(lane, _)| *lane) else {
@@ -59,7 +60,7 @@ impl FailingLanes {
             lane,
             LaneFailures {
                 entry,
-                requests: failures,
+                requests: earlier.saturating_add(1),
                 since,
                 last: settlement.at,
                 cause: request.cause.clone(),
@@ -84,9 +85,9 @@ impl Destination {
     }
 
     /// Returns the lanes with more than a few failures, the longest failure first. Leaves out the lanes whose last failure is
-    /// older than the present state: an outage of Imprint is over, and their next requests are due.
+    /// older than the last begin or end of an outage: their next requests are due after it.
     pub fn failing_lanes(&self) -> Vec<(LaneId, LaneFailures)> {
-        let begin = self.present_change().map(|change| change.at);
+        let begin = self.outage_changes().first().map(|change| change.at);
         let lanes = self.failing.lock();
         let lanes = lanes.unwrap_or_else(PoisonError::into_inner);
         let shown = lanes.0.iter().filter(|(_, row)| {

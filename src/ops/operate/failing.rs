@@ -4,8 +4,8 @@ use super::{Error, Operations, Operator};
 use crate::dispatch::destination::LaneFailures;
 use crate::outbox::{EntryId, LaneId, LaneKey, State};
 
-/// The maximum number of customers that the use case looks up.
-const CUSTOMERS_MAX: usize = 20;
+/// The maximum number of customers that the use case returns.
+pub const FAILING_CUSTOMERS_MAX: usize = 20;
 
 /// A customer whose requests fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct FailingCustomer {
 }
 
 impl Operations {
-    /// Returns the customers whose requests fail and still wait, at most 20, the longest failure first.
+    /// Returns the customers whose requests fail and still wait, at most [`FAILING_CUSTOMERS_MAX`], the longest failure first.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -23,8 +23,7 @@ impl Operations {
         &self,
         operator: &Operator,
     ) -> Result<Vec<FailingCustomer>, Error> {
-        let mut failing = self.destination.failing_lanes();
-        failing.truncate(CUSTOMERS_MAX);
+        let failing = self.destination.failing_lanes();
         if failing.is_empty() {
             return Ok(Vec::new());
         }
@@ -39,7 +38,7 @@ impl Operations {
             let key = waiting.next()?.customer.clone()?;
             Some(FailingCustomer { key, failures })
         });
-        Ok(customers.collect())
+        Ok(customers.take(FAILING_CUSTOMERS_MAX).collect())
     }
 
     /// Returns the cause of the last failure of one of these lanes.

@@ -271,7 +271,13 @@ async fn take(
     lanes: &[LaneId],
 ) -> Result<Vec<TakenLane>, DbFault> {
     let owner = engine.owner.get();
-    let (me, lanes) = (number(owner), lane_numbers(lanes));
+    let lanes: Vec<LaneId> = {
+        // The lease has possibly ended since the queues were read. A lane that was claimed under it is late since then.
+        let claims = engine.claims.borrow();
+        let lanes = lanes.iter().copied();
+        lanes.filter(|lane| !claims.is_late(*lane)).collect()
+    };
+    let (me, lanes) = (number(owner), lane_numbers(&lanes));
     replica::lock(db, engine.registration()).await?;
     let sql = format!(
 "UPDATE imprint_bridge.lane AS l SET owner = $1, maybe_sent = greatest(l.maybe_sent, -1),

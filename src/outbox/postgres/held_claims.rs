@@ -151,6 +151,11 @@ impl HeldClaims {
         self.locked.len()
     }
 
+    /// Returns whether a lane has a late claim.
+    pub(super) fn is_late(&self, lane: LaneId) -> bool {
+        self.late.contains_key(&lane)
+    }
+
     /// Returns the lanes that claims leave out: they wait for a missing sealing key, or have a late claim.
     pub(super) fn left_out(&self) -> impl Iterator<Item = LaneId> {
         self.locked.iter().chain(self.late.keys()).copied()

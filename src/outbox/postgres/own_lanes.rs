@@ -67,6 +67,7 @@ struct Disagreement {
 /// Frees the lanes that the database gives to this replica, but that the replica does not know as claimed, and claims again
 /// the lanes whose claims the database has lost. The caller holds the turn of the claims.
 pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
+    wait_for_unsent(engine).await?;
     let agreed = engine
         .connector
         .transact(&engine.links.claims, async |db: &Connected| {
@@ -96,6 +97,27 @@ pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
         );
     }
     Ok(())
+}
+
+/// Waits until the database has committed or ended the claims that dispatch never got. The agreement locks all lanes of the
+/// replica, and would otherwise hold up their events during this wait.
+async fn wait_for_unsent(engine: &Engine) -> Result<(), DbFault> {
+    let lanes: Vec<i64> = {
+        let claims = engine.claims.borrow();
+        claims.unsent_lanes().map(|lane| number(lane.0)).collect()
+    };
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let wait = engine
+        .connector
+        .transact(&engine.links.claims, async |db: &Connected| {
+            let sql =
+                "SELECT id FROM imprint_bridge.lane WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+            db.query(sql, &[(&lanes, Type::INT8_ARRAY)]).await?;
+            Ok(())
+        });
+    wait.await
 }
 
 /// Locks the lanes of the replica, and compares them. A settlement ends the claim of the replica after its commit, so a

@@ -92,8 +92,8 @@ fn the_overview_names_a_silent_source_beside_a_busy_one() {
     let page = browser.page("/");
     assert!(headline(&page).ends_with(" UTC (3 h)"), "{page}");
     for shown in [
-        "crm usually sends more than 10 events an hour",
-        "The source crm has sent no event since ",
+        "crm sent more than 240 events in a day",
+        "The bridge has accepted no event of the source crm since ",
         "<a href=\"/sources\">Look at the source</a>",
         "<title>Delivering, and crm is silent · ",
     ] {
